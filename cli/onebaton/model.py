@@ -1,0 +1,319 @@
+"""The words of design and code: plain values, no I/O.
+
+Everything here is immutable. Times are seconds since the epoch, in UTC, unless a name says
+otherwise; log indexes and terms are Raft's.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from urllib.parse import urlsplit
+
+#: What Raft's log holds before anything was written.
+EMPTY_LOG_INDEX = -1
+
+
+class Secret:
+    """A value that never shows itself: not in ``repr``, ``str``, formats, logs or JSON.
+
+    :param value: the secret text.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The text itself; call it only where it leaves for its destination."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        raise TypeError("a secret is not pickled")
+
+
+class RaftState(IntEnum):
+    """STATE of ``one.zone.raftstatus`` (recorded answers)."""
+
+    SOLO = 0
+    CANDIDATE = 1
+    FOLLOWER = 2
+    LEADER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RaftStatus:
+    """What one server says of itself (``one.zone.raftstatus``)."""
+
+    server_id: int
+    state: RaftState
+    term: int
+    voted_for: int
+    commit: int
+    log_index: int
+    log_term: int
+    fedlog_index: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Server:
+    """A member of the zone: the id the leader gave, its name, its endpoint."""
+
+    id: int
+    name: str
+    endpoint: str
+
+    @property
+    def address(self) -> str:
+        """Host part of the endpoint (an IP address or a name)."""
+        return urlsplit(self.endpoint).hostname or self.endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """``one.zone.info``: servers ordered by id."""
+
+    id: int
+    name: str
+    enabled: bool
+    servers: tuple[Server, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OnedSettings:
+    """The part of ``one.system.config`` that decides about a rollout."""
+
+    federation_mode: str
+    zone_id: int
+    server_id: int
+    election_timeout_ms: int
+    broadcast_timeout_ms: int
+    xmlrpc_timeout_ms: int
+    log_retention: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Database versions that ``oned`` compares as strings (``onedb version``)."""
+
+    shared: str
+    local: str
+
+    def __str__(self) -> str:
+        return self.shared if self.shared == self.local else f"{self.shared}/{self.local}"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One entry of the image catalogue.
+
+    :param name: the platform's name for it (a container image's tag, an AMI's name).
+    :param digest: the content's identity on its platform (``sha256:…``).
+    :param recipe_digest: digest over everything that went into the bake.
+    :param built_at: ISO 8601, UTC.
+    """
+
+    name: str
+    digest: str
+    version: str
+    schema: Schema
+    platform: str
+    base: str
+    recipe_digest: str
+    built_at: str
+    packer_version: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Host:
+    """Where a node is reached: its name (for people) and its address (for ssh).
+
+    :param identity: what tells this machine from a later one at the same address; ssh host
+        keys are remembered under it.
+    """
+
+    name: str
+    address: str
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A node that the platform is asked to hold."""
+
+    name: str
+    address: str
+    image: str
+    image_digest: str
+    generation: str
+
+
+class NodeState(Enum):
+    """What the platform sees of a node."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    #: The platform's records list it, but there is no such machine.
+    VANISHED = "vanished"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as the platform sees it."""
+
+    spec: NodeSpec
+    state: NodeState
+    #: The machine's own identity: another one after each replacement.
+    instance: str = ""
+
+    @property
+    def host(self) -> Host:
+        """How to reach it over ssh."""
+        return Host(self.spec.name, self.spec.address, self.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """Where a database stands in Raft's log.
+
+    :param last_index: highest record stored; ``EMPTY_LOG_INDEX`` if there is none.
+    :param last_applied: highest record below which everything is applied; shipping begins
+        after it, never after ``last_index`` (measured note: a follower's dump may hold
+        records it has not yet applied).
+    :param term: term of the record at ``last_index``.
+    """
+
+    last_index: int
+    last_applied: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrontEndFacts:
+    """What a node's own operating system and database say (over ssh, read-only).
+
+    :param oned_active: ``opennebula.service`` is running.
+    :param oned_masked: the unit is masked.
+    :param oned_enabled: the unit is enabled.
+    :param holds_vip: the zone's virtual IP is on one of its interfaces.
+    :param server_id: FEDERATION/SERVER_ID of its ``oned.conf``; ``None`` without a file.
+    :param package_version: version of the installed package ``opennebula``.
+    :param database: log position, ``None`` when there is no OpenNebula database.
+    :param schema: schema of the database, if there is one.
+    :param secret_digest: SHA-256 over ``/var/lib/one/.one`` (names and contents).
+    :param known_servers: server ids in the zone when its ``oned`` was last started by us;
+        a server never restarted does not learn of later members (measured note).
+    :param disk_free_bytes: free bytes where MariaDB keeps its data.
+    """
+
+    oned_active: bool
+    oned_masked: bool
+    oned_enabled: bool
+    holds_vip: bool
+    server_id: int | None
+    package_version: str | None
+    database: LogPosition | None
+    schema: Schema | None
+    secret_digest: str | None
+    known_servers: frozenset[int]
+    disk_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """The zone's virtual address, e.g. ``10.0.0.100/24`` on ``eth0``."""
+
+    address: str
+    prefix: int
+    interface: str
+
+    @property
+    def cidr(self) -> str:
+        """Address with prefix, as the Raft hooks take it."""
+        return f"{self.address}/{self.prefix}"
+
+
+class Health(Enum):
+    """Unknown is unhealthy: only what was seen healthy counts."""
+
+    HEALTHY = "healthy"
+    LAGGING = "lagging"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A server of the zone with all that was seen of it in one observation.
+
+    :param raft: its own word; ``None`` if it did not answer.
+    :param version: OpenNebula version it answers with.
+    :param lag: records behind the leader; ``None`` if unknown.
+    :param node: the platform's node at its address; ``None`` for a machine of somebody else.
+    :param facts: what its operating system says; ``None`` if ssh did not answer.
+    :param problem: why it is not healthy, in words.
+    """
+
+    server: Server
+    health: Health
+    raft: RaftStatus | None = None
+    version: str | None = None
+    lag: int | None = None
+    node: Node | None = None
+    facts: FrontEndFacts | None = None
+    problem: str | None = None
+
+    @property
+    def is_leader(self) -> bool:
+        """It says so itself."""
+        return self.raft is not None and self.raft.state is RaftState.LEADER
+
+    @property
+    def host(self) -> Host:
+        """How to reach its machine over ssh."""
+        if self.node is not None:
+            return self.node.host
+        return Host(self.server.name, self.server.address, "")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One observation: the zone, its members by id, the platform's nodes by name.
+
+    :param settings: of the leader.
+    :param node_facts: facts of nodes that are not (yet) members, by node name.
+    :param records_per_second: growth of the leader's log while it was observed.
+    """
+
+    zone: Zone
+    members: tuple[Member, ...]
+    nodes: tuple[Node, ...]
+    settings: OnedSettings | None
+    node_facts: dict[str, FrontEndFacts] = field(default_factory=dict)
+    records_per_second: float = 0.0
+
+    @property
+    def leader(self) -> Member | None:
+        """The one member that leads, ``None`` if there is none or more than one."""
+        leaders = [m for m in self.members if m.is_leader]
+        return leaders[0] if len(leaders) == 1 else None
+
+    @property
+    def vip_holders(self) -> tuple[str, ...]:
+        """Names of all machines seen holding the virtual IP."""
+        holders = [m.host.name for m in self.members if m.facts is not None and m.facts.holds_vip]
+        holders += [name for name, facts in self.node_facts.items() if facts.holds_vip]
+        return tuple(dict.fromkeys(holders))
