@@ -4,6 +4,7 @@ Everything here is immutable. Times are seconds since the epoch, in UTC, unless 
 otherwise; log indexes and terms are Raft's.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from urllib.parse import urlsplit
@@ -116,12 +117,43 @@ class Schema:
         return self.shared if self.shared == self.local else f"{self.shared}/{self.local}"
 
 
+#: Of an image that was built and whose ``oned`` was not asked yet.
+UNKNOWN_SCHEMA = Schema("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that goes into an image.
+
+    :param base: what the image is built on, e.g. ``mmdebstrap:bookworm``.
+    :param packages: OpenNebula packages asked for, with exact versions, ordered by name.
+    :param ingredients: names of all files that take part (templates as rendered, scripts,
+        files for the image, packages), each with its SHA-256, ordered by name.
+    """
+
+    version: str
+    platform: str
+    base: str
+    packages: tuple[tuple[str, str], ...]
+    ingredients: tuple[tuple[str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` over all of it: equal recipes bake equal images."""
+        parts = [("version", self.version), ("platform", self.platform), ("base", self.base)]
+        parts += [(f"package {name}", version) for name, version in sorted(self.packages)]
+        parts += [(f"file {name}", sha256) for name, sha256 in sorted(self.ingredients)]
+        return f"sha256:{hashlib.sha256(repr(parts).encode()).hexdigest()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One entry of the image catalogue.
 
-    :param name: the platform's name for it (a container image's tag, an AMI's name).
+    :param name: the platform's name for it (a container image's tag, an AMI's name); no two
+        bakes have the same.
     :param digest: the content's identity on its platform (``sha256:…``).
+    :param schema: what its ``oned`` requires; ``UNKNOWN_SCHEMA`` until it was booted and asked.
     :param recipe_digest: digest over everything that went into the bake.
     :param built_at: ISO 8601, UTC.
     """

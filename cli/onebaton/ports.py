@@ -19,6 +19,7 @@ from onebaton.model import (
     NodeSpec,
     OnedSettings,
     RaftStatus,
+    Recipe,
     Secret,
     Zone,
 )
@@ -277,8 +278,23 @@ class TrialNode(Protocol):
 class ImageBuilder(Protocol):
     """Bakes images for one platform."""
 
-    def build(self) -> Image:
-        """Render, validate, build, read the manifest."""
+    def recipe(self) -> Recipe:
+        """Everything that would go into the image. Changes nothing.
+
+        :raises ConfigError: if a script, the package repository or a version in it is missing.
+        :raises UnavailableError: if a program is missing or the repository does not answer.
+        """
+        ...
+
+    def build(self, recipe: Recipe) -> Image:
+        """Render, validate, build, read the manifest.
+
+        :returns: the image, its schema not yet known.
+        """
+        ...
+
+    def discard(self, image: Image) -> None:
+        """Remove an image that must not be used; no error if there is none."""
         ...
 
 
