@@ -1,0 +1,187 @@
+"""What a command shows: plain values between those who find out and those who print.
+
+``dataclasses.asdict`` of each gives data that JSON can hold as it is. Times are seconds since
+the epoch, in UTC; ``None`` is what was not seen.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A server of the zone.
+
+    :param state: of Raft: leader, follower, candidate, solo; ``None`` if it did not answer.
+    :param lag: records behind the leader.
+    :param health: a value of :class:`~onebaton.model.Health`.
+    :param version: the OpenNebula version it answers with.
+    :param schema: of its database.
+    :param holds_vip: seen on its machine over ssh.
+    :param node: name of the platform's node at its address; ``None`` for somebody else's.
+    :param problem: why it is not healthy, in words.
+    """
+
+    id: int
+    name: str
+    endpoint: str
+    state: str | None
+    term: int | None
+    log_index: int | None
+    lag: int | None
+    health: str
+    version: str | None
+    schema: str | None
+    holds_vip: bool | None
+    node: str | None
+    generation: str | None
+    image: str | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node of the platform.
+
+    :param state: a value of :class:`~onebaton.model.NodeState`.
+    :param server_id: of the server that runs on it; ``None`` if it is no member.
+    """
+
+    name: str
+    address: str
+    state: str
+    generation: str
+    image: str
+    server_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The zone and its nodes at one moment.
+
+    :param vip: the virtual IP with its prefix.
+    :param vip_holders: names of all machines seen holding it; exactly one is right.
+    :param leader: name of the one server that leads.
+    :param members: ordered by server id.
+    :param nodes: ordered by name.
+    :param problems: what is wrong with the zone as a whole, a sentence each.
+    """
+
+    zone_id: int
+    zone_name: str
+    enabled: bool
+    vip: str
+    vip_holders: tuple[str, ...]
+    leader: str | None
+    observed_at: float
+    members: tuple[MemberRow, ...]
+    nodes: tuple[NodeRow, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """An entry of the image catalogue.
+
+    :param built_at: ISO 8601, UTC.
+    """
+
+    name: str
+    version: str
+    schema: str
+    digest: str
+    recipe_digest: str
+    base: str
+    platform: str
+    built_at: str
+    packer_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A step that is to come, with the quorum as it will be while it runs.
+
+    :param number: from 1.
+    :param step_id: the step's stable id.
+    :param quorum: the arithmetic in words, for people.
+    :param healthy: voters counted as healthy during the step, new ones assumed dead.
+    :param voters: servers in the zone's list during the step.
+    :param needed: votes that a quorum takes.
+    """
+
+    number: int
+    step_id: str
+    what: str
+    why: str
+    quorum: str
+    healthy: int
+    voters: int
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """What a rollout would do now, and why.
+
+    :param reason: why these steps and no others, in a sentence.
+    :param from_version: what the zone runs; ``None`` if it could not be told.
+    :param steps: empty if nothing is to be done.
+    """
+
+    title: str
+    strategy: str
+    reason: str
+    from_version: str | None
+    to_version: str
+    steps: tuple[PlanRow, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step that was looked at in this run.
+
+    :param duration_s: ``None`` while it has not ended.
+    :param outcome: done (now), skipped (it was done already), or failed.
+    """
+
+    step_id: str
+    what: str
+    started_at: float
+    duration_s: float | None
+    outcome: Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """The longest time in which no request of a kind was answered well through a target.
+
+    :param target: ``VIP`` or the name of a member.
+    :param began_at: last good answer before the gap.
+    :param ended_at: first good answer after it.
+    :param requests: all that were made, good or not.
+    :param failed: how many of them failed.
+    """
+
+    target: str
+    kind: Literal["read", "write"]
+    longest_s: float
+    began_at: float | None
+    ended_at: float | None
+    requests: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """How a run went.
+
+    :param steps: in the order they ran.
+    :param gaps: empty if nothing was probed.
+    :param notes: closing sentences.
+    """
+
+    title: str
+    steps: tuple[StepRow, ...]
+    gaps: tuple[GapRow, ...] = ()
+    notes: tuple[str, ...] = ()
