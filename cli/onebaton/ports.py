@@ -168,10 +168,12 @@ class FrontEnds(Protocol):
         """Where a node's database stands in Raft's log."""
         ...
 
-    def ship_log(self, source: Host, target: Host) -> int:
+    def ship_log(self, source: Host, target: Host, *, up_to: int | None = None) -> int:
         """Replay on the target what the source has applied after the target's last applied.
 
         The target's ``oned`` must not run.
+
+        :param up_to: index of the last record to ship; all that are applied without it.
 
         :returns: number of records shipped.
         :raises RefusedError: if the source no longer holds the records in between.
@@ -179,7 +181,22 @@ class FrontEnds(Protocol):
         ...
 
     def table_checksums(self, host: Host) -> tuple[LogPosition, dict[str, int | None]]:
-        """``CHECKSUM TABLE`` of all tables that must be equal at the same log index."""
+        """``CHECKSUM TABLE`` of all tables that must be equal at the same log index.
+
+        Position and checksums belong to one consistent snapshot.
+        """
+        ...
+
+    def checksums_at_equal_index(
+        self, one: Host, other: Host
+    ) -> tuple[
+        tuple[LogPosition, dict[str, int | None]], tuple[LogPosition, dict[str, int | None]]
+    ]:
+        """Checksums of two nodes that go on writing, tried at the same log index.
+
+        Both wait for an index a little ahead and take their snapshot there. When the positions
+        answered differ, the attempt missed; the caller tries again.
+        """
         ...
 
     def configure(

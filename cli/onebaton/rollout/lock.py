@@ -1,0 +1,113 @@
+"""One run at a time: a lock with owner, host, command and age.
+
+The lock is an object created only if it is not there. When its owner was a process of this
+very host that is provably gone (no such process, or another start time under its id), the
+lock is taken over with a warning; any other lock is broken only knowingly.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from onebaton.errors import LockedError, UnreadableError
+from onebaton.ports import Clock, Reporter, Store
+
+KEY = "lock.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds the lock.
+
+    :param born: what tells the process from a later one with the same id: its start time in
+        clock ticks since the boot, and the boot's id (``/proc``).
+    :param at: when it was taken, seconds since the epoch, UTC.
+    """
+
+    user: str
+    host: str
+    pid: int
+    born: str
+    command: str
+    at: float
+
+    def describe(self, now: float) -> str:
+        """In words, with its age."""
+        return (
+            f"{self.command!r} of {self.user} on {self.host} (process {self.pid}), "
+            f"since {max(0, round(now - self.at))} s"
+        )
+
+
+@contextlib.contextmanager
+def held(
+    store: Store, clock: Clock, reporter: Reporter, command: str, *, break_lock: bool = False
+) -> Iterator[None]:
+    """Hold the lock while the block runs.
+
+    :param break_lock: take it from whoever has it.
+    :raises LockedError: if another run holds it.
+    """
+    me = Owner(
+        user=getpass.getuser(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        born=_born(os.getpid()),
+        command=command,
+        at=clock.now(),
+    )
+    content = json.dumps(asdict(me)).encode()
+    while not store.create(KEY, content):
+        other = _owner(store)
+        if other is None:
+            continue  # released between the two calls
+        if not (break_lock or _provably_gone(other, me.host)):
+            raise LockedError(
+                "another run holds the lock of this cluster",
+                details=[other.describe(clock.now())],
+                resolution=(
+                    "Wait for it to end. If you are sure that it is dead, "
+                    "run the same command with --break-lock."
+                ),
+            )
+        reporter.warn(f"taking over the lock of {other.describe(clock.now())}")
+        store.delete(KEY)
+    try:
+        yield
+    finally:
+        if _owner(store) == me:
+            store.delete(KEY)
+
+
+def _owner(store: Store) -> Owner | None:
+    content = store.read(KEY)
+    if content is None:
+        return None
+    try:
+        return Owner(**json.loads(content))
+    except (ValueError, TypeError) as error:
+        raise UnreadableError(
+            f"the lock {KEY} in the state folder cannot be read",
+            details=[str(error)],
+            resolution="Make sure that no other run is under way, then remove it.",
+        ) from error
+
+
+def _provably_gone(owner: Owner, host: str) -> bool:
+    return owner.host == host and _born(owner.pid) != owner.born
+
+
+def _born(pid: int) -> str:
+    """Boot id and start time of a process; empty if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    # Field 22 (proc(5)); the second field may itself contain spaces and brackets.
+    return f"{boot}:{stat.rpartition(')')[2].split()[19]}"

@@ -1,0 +1,50 @@
+"""Refresh: restart a follower, so that it learns of the members added after its start."""
+
+from dataclasses import dataclass
+
+from onebaton.errors import RefusedError
+from onebaton.model import Host, RaftState, Server
+from onebaton.steps.seeing import expected_leader, server_of, wait_caught_up, wait_write_through
+from onebaton.steps.site import Site
+from onebaton.steps.step import NEEDED, Check, blocked
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshStep:
+    """Stop and start one follower."""
+
+    id: str
+    site: Site
+    host: Host
+    server: Server
+    leader: Server
+
+    def check(self) -> Check:
+        """Blocked if it leads: its restart would be an election."""
+        try:
+            expected_leader(self.site, self.leader)
+        except RefusedError as error:
+            return blocked(error.message)
+        own = self.site.api.raft_status(self.server.endpoint)
+        if own.state is RaftState.LEADER:
+            return blocked(f"{self.server.name} leads the zone")
+        return NEEDED
+
+    def apply(self) -> None:
+        """Stop, write down what it will learn, start."""
+        site = self.site
+        site.frontends.stop(self.host, mask=False, timeout_s=site.timeouts.stop_s)
+        members = [server.id for server in site.api.zone(self.leader.endpoint).servers]
+        site.frontends.configure(
+            self.host,
+            server_id=self.server.id,
+            election_timeout_ms=site.oned.election_timeout_ms,
+            server_ids=members,
+        )
+        site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
+
+    def verify(self) -> None:
+        """Caught up again, and a write goes through it."""
+        member = server_of(self.site.observe(), self.host.name)
+        wait_caught_up(self.site, self.leader, member)
+        wait_write_through(self.site, self.host.name, member.endpoint)

@@ -1,0 +1,166 @@
+"""What several steps must see before the next one may begin."""
+
+import uuid
+
+from onebaton.errors import OnebatonError, RefusedError, StepFailedError
+from onebaton.model import Host, RaftState, RaftStatus, Server, World
+from onebaton.steps.site import Site
+
+#: Documents written by steps to see that a write goes through.
+CHECK_PREFIX = "onebaton-check-"
+
+
+def expected_leader(site: Site, leader: Server) -> RaftStatus:
+    """See that the leader is still the one this plan was made for.
+
+    :raises RefusedError: if another one leads, or none.
+    """
+    status = site.api.raft_status(leader.endpoint)
+    if status.state is not RaftState.LEADER:
+        raise RefusedError(
+            f"{leader.name} was expected to lead and is now a {status.state.name.lower()}",
+            resolution="Run the same command again: it plans anew from what it sees.",
+        )
+    return status
+
+
+def wait_caught_up(site: Site, leader: Server, member: Server) -> None:
+    """Wait until a member is seen caught up several times in a row.
+
+    Caught up: follower (or leader) of the leader's term, and behind by no more records than
+    the gate allows, judged by the leader's index read *before* the member's.
+
+    :raises DeadlineError: if it does not catch up in time.
+    """
+    in_a_row = 0
+
+    def look() -> bool | str:
+        nonlocal in_a_row
+        ahead = expected_leader(site, leader)
+        try:
+            own = site.api.raft_status(member.endpoint)
+        except OnebatonError as error:
+            in_a_row = 0
+            return error.message
+        lag = ahead.log_index - own.log_index
+        if own.server_id != member.id:
+            raise StepFailedError(
+                f"{member.name} calls itself server {own.server_id}, the zone calls it "
+                f"{member.id}",
+                resolution="Its oned.conf is wrong; run the same command again to rewrite it.",
+            )
+        if own.state not in (RaftState.FOLLOWER, RaftState.LEADER) or own.term != ahead.term:
+            in_a_row = 0
+            return f"{own.state.name.lower()} in term {own.term}, the leader's is {ahead.term}"
+        if lag > site.gates.max_lag_records:
+            in_a_row = 0
+            return f"{lag} records behind"
+        in_a_row += 1
+        if in_a_row < site.gates.caught_up_in_a_row:
+            return f"caught up, seen {in_a_row} of {site.gates.caught_up_in_a_row} times"
+        return True
+
+    site.wait_for(
+        f"{member.name} to catch up", look, timeout_s=site.timeouts.catch_up_s, interval_s=0.3
+    )
+
+
+def wait_write_through(site: Site, name: str, endpoint: str) -> None:
+    """Wait until a harmless write goes through one endpoint.
+
+    A server that was never restarted does not learn of members added later and then answers
+    every forwarded write with "no leader found" (measured note): health is a write, not a
+    state.
+
+    :raises DeadlineError: if none goes through in time.
+    """
+
+    def look() -> bool | str:
+        try:
+            document = site.api.create_document(endpoint, f"{CHECK_PREFIX}{uuid.uuid4().hex[:12]}")
+        except RefusedError as error:
+            return error.message
+        site.api.delete_document(site.vip_endpoint, document)
+        return True
+
+    site.wait_for(
+        f"a write through {name}", look, timeout_s=site.timeouts.election_s, interval_s=0.3
+    )
+
+
+def wait_one_vip_holder(site: Site, expected: Host) -> None:
+    """Wait until exactly one machine holds the VIP, and it is the leader's.
+
+    :raises DeadlineError: if it stays otherwise.
+    """
+
+    def look() -> bool | str:
+        holders = site.observe().vip_holders
+        if holders == (expected.name,):
+            return True
+        return f"held by {', '.join(holders) or 'nobody'}"
+
+    site.wait_for(
+        f"the virtual IP {site.vip.address} to be on {expected.name} alone",
+        look,
+        timeout_s=site.timeouts.election_s,
+    )
+
+
+def require_same_secrets(site: Site, source: Host, target: Host) -> None:
+    """Compare two nodes' secrets.
+
+    A server whose secret differs rejects the leader with id -1, read as term 4294967295, and
+    topples it (source note): compare before ``addserver``.
+
+    :raises StepFailedError: if they differ.
+    """
+    ours, theirs = (site.frontends.facts(host).secret_digest for host in (source, target))
+    if ours is None or ours != theirs:
+        raise StepFailedError(
+            f"the secrets in /var/lib/one/.one of {target.name} are not those of {source.name}",
+            resolution="Run the same command again: it seeds the node anew.",
+        )
+
+
+def require_parity(site: Site, source: Host, target: Host) -> None:
+    """Compare two databases, table by table, at an equal and fully applied log index.
+
+    :raises StepFailedError: if a table differs.
+    :raises DeadlineError: if no equal index was met in time.
+    """
+
+    def look() -> bool | str:
+        (one, ours), (other, theirs) = site.frontends.checksums_at_equal_index(source, target)
+        if one.last_applied != other.last_applied:
+            return f"{source.name} at {one.last_applied}, {target.name} at {other.last_applied}"
+        differing = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
+        if differing:
+            raise StepFailedError(
+                f"the databases of {source.name} and {target.name} differ at log index "
+                f"{one.last_applied}",
+                details=[f"tables: {', '.join(differing)}"],
+                resolution=(
+                    f"{target.name} must not lead. Take it out of the zone, then run the same "
+                    "command again: it seeds the node anew."
+                ),
+            )
+        return True
+
+    site.wait_for(
+        f"{target.name} and {source.name} at an equal log index",
+        look,
+        timeout_s=site.timeouts.catch_up_s,
+        interval_s=0.2,
+    )
+
+
+def server_of(world: World, name: str) -> Server:
+    """The zone's server on the node of this name.
+
+    :raises RefusedError: if it is no member.
+    """
+    for member in world.members:
+        if member.host.name == name:
+            return member.server
+    raise RefusedError(f"{name} is not a member of the zone")
