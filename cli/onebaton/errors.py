@@ -62,6 +62,26 @@ class RefusedError(OnebatonError):
     status = Status.REFUSED
 
 
+class ZoneRefusal(RefusedError):  # noqa: N818 - what oned says is a refusal, the word of the ports
+    """``oned`` answered a call with an error code.
+
+    :param code: 256 authentication, 512 authorisation, 1024 no such object, 2048 action
+        refused, 8192 internal, among them a disabled zone and a missing leader (recorded
+        answers).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        details: Sequence[str] = (),
+        resolution: str | None = None,
+    ) -> None:
+        super().__init__(message, details=details, resolution=resolution)
+        self.code = code
+
+
 class UnreadableError(OnebatonError):
     """A file of ours (journal, catalogue, plan) cannot be read."""
 
