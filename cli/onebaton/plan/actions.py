@@ -1,0 +1,202 @@
+"""What a plan is made of: actions, each with its reason and its quorum.
+
+Actions say *what*; the steps know *how*. An action names nodes and servers by what is known
+before it runs: a server's id is given by the leader, so no action carries the id of a server
+that has yet to join. Two actions are equal if they change the same thing in the same way;
+where data is copied from does not count.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from onebaton.model import NodeSpec, Server
+from onebaton.plan.quorum import Quorum
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """Make these nodes exist, booted and answering over ssh; others stay as they are.
+
+    A node that vanished or was stopped is replaced; none of ``nodes`` holds anything to lose.
+    """
+
+    nodes: tuple[NodeSpec, ...]
+
+    @property
+    def id(self) -> str:
+        """``provision:z-b1,z-b2``."""
+        return "provision:" + ",".join(spec.name for spec in self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Start a zone's first server: solo, then listed as server 0, then leading.
+
+    May find any of its parts done already.
+    """
+
+    node: str
+    server_endpoint: str
+
+    @property
+    def id(self) -> str:
+        """``found:z-a1``."""
+        return f"found:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Give the targets the source's database and secrets, all of them in parallel.
+
+    A target may be a member whose ``oned`` has lost its place in the log: it is stopped first.
+
+    :param source: name of the machine dumped from, a caught-up follower.
+    """
+
+    source: str = field(compare=False)
+    targets: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """``seed:z-b1,z-b2``."""
+        return "seed:" + ",".join(self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Ship the log, add the server unless it is listed, start it, wait until it is caught up.
+
+    :param server_endpoint: the endpoint to list it with.
+    :param steered: give it the shorter election timeout, so that it wins the one election.
+    :param source: name of the machine the log is shipped from.
+    """
+
+    node: str
+    server_endpoint: str
+    steered: bool
+    source: str = field(compare=False)
+
+    @property
+    def id(self) -> str:
+        """``join:z-b1``."""
+        return f"join:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Restart a follower, so that it learns of the members added after its last start.
+
+    :param steered: give it the shorter election timeout on the way.
+    """
+
+    node: str
+    steered: bool
+
+    @property
+    def id(self) -> str:
+        """``refresh:z-b2``."""
+        return f"refresh:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Take a server that does not lead out of the zone: stop and mask it, then delete it.
+
+    In this order: a removed server that still runs keeps toppling the leader (measured note).
+    """
+
+    server: Server
+
+    @property
+    def id(self) -> str:
+        """``retire:0:z-a1``: id and name of the server."""
+        return f"retire:{self.server.id}:{self.server.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Cut the leader off and let the chosen server win the election.
+
+    The old leader is masked and stays listed; it is retired next. May find the leader cut off
+    already and the election under way.
+
+    :param to_server: name of the server, which is its node's name too.
+    """
+
+    from_server: Server
+    to_server: str
+
+    @property
+    def id(self) -> str:
+        """``hand-over:0:z-a1:z-b1``: id and name of the leader, name of its successor."""
+        return f"hand-over:{self.from_server.id}:{self.from_server.name}:{self.to_server}"
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Write the usual election timeout into the configuration, without a restart.
+
+    A leader has read the zone's servers anew when it was elected, so its record of the
+    servers it knows is brought up to date as well.
+    """
+
+    node: str
+
+    @property
+    def id(self) -> str:
+        """``restore:z-b1``."""
+        return f"restore:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """Destroy nodes that are not in the zone (any more)."""
+
+    names: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """``destroy:z-a1,z-a2``."""
+        return "destroy:" + ",".join(self.names)
+
+
+Action = Provision | Found | Seed | Join | Refresh | Retire | HandOver | Restore | Destroy
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One action with its reason and the zone in numbers around it.
+
+    :param why: the reason, in words.
+    :param before: the quorum when it begins.
+    :param during: at the worst moment on its way.
+    :param after: when it is done.
+    """
+
+    action: Action
+    why: str
+    before: Quorum
+    during: Quorum
+    after: Quorum
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Transitions in the order in which they are carried out; empty if nothing is to be done."""
+
+    transitions: tuple[Transition, ...] = ()
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The actions alone."""
+        return tuple(transition.action for transition in self.transitions)
+
+    def rest_of(self, previous: "Plan") -> bool:
+        """This is what remains of ``previous`` after its first action, whatever the wording."""
+        return self.actions == previous.actions[1:]
+
+    def __iter__(self) -> Iterator[Transition]:
+        return iter(self.transitions)
+
+    def __len__(self) -> int:
+        return len(self.transitions)
