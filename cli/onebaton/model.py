@@ -249,6 +249,8 @@ class FrontEndFacts:
     :param known_servers: server ids in the zone when its ``oned`` was last started by us;
         a server never restarted does not learn of later members (measured note).
     :param disk_free_bytes: free bytes where MariaDB keeps its data.
+    :param election_timeout_ms: ELECTION_TIMEOUT_MS of its ``oned.conf``, which ``oned`` follows
+        from its next start on; ``None`` if it is not set there.
     """
 
     oned_active: bool
@@ -262,6 +264,7 @@ class FrontEndFacts:
     secret_digest: str | None
     known_servers: frozenset[int]
     disk_free_bytes: int
+    election_timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
