@@ -44,6 +44,4 @@ class DestroyStep:
             return f"{', '.join(left)} still there" if left else True
 
         names = self._names
-        self.site.wait_for(
-            "old nodes to be gone", look, timeout_s=self.site.timeouts.boot_s
-        )
+        self.site.wait_for("old nodes to be gone", look, timeout_s=self.site.timeouts.boot_s)

@@ -31,14 +31,21 @@ class HandOverStep:
     new_host: Host
 
     def check(self) -> Check:
-        """Blocked unless the old one leads and the new one is level with it."""
+        """Blocked unless the old one leads and the new one is level with it.
+
+        Done when the new one leads, or the old one is seen stopped and masked: then a run was
+        killed in between, and only the election is still to be waited for.
+        """
+        own = self.site.api.raft_status(self.new.endpoint)
+        if own.state is RaftState.LEADER:
+            return DONE
+        old = self.site.frontends.facts(self.old_host)
+        if old.oned_masked and not old.oned_active and not old.holds_vip:
+            return DONE
         try:
             ahead = expected_leader(self.site, self.old)
         except RefusedError as error:
             return blocked(error.message)
-        own = self.site.api.raft_status(self.new.endpoint)
-        if own.state is RaftState.LEADER:
-            return DONE
         if own.term != ahead.term:
             return blocked(f"{self.new.name} is in term {own.term}, the leader in {ahead.term}")
         if ahead.log_index - own.log_index > self.site.gates.max_lag_records:

@@ -18,6 +18,7 @@ class RefreshStep:
     host: Host
     server: Server
     leader: Server
+    election_timeout_ms: int
 
     def check(self) -> Check:
         """Blocked if it leads: its restart would be an election."""
@@ -38,7 +39,7 @@ class RefreshStep:
         site.frontends.configure(
             self.host,
             server_id=self.server.id,
-            election_timeout_ms=site.oned.election_timeout_ms,
+            election_timeout_ms=self.election_timeout_ms,
             server_ids=members,
         )
         site.frontends.start(self.host, timeout_s=site.timeouts.start_s)

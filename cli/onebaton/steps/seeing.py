@@ -45,8 +45,7 @@ def wait_caught_up(site: Site, leader: Server, member: Server) -> None:
         lag = ahead.log_index - own.log_index
         if own.server_id != member.id:
             raise StepFailedError(
-                f"{member.name} calls itself server {own.server_id}, the zone calls it "
-                f"{member.id}",
+                f"{member.name} calls itself server {own.server_id}, the zone calls it {member.id}",
                 resolution="Its oned.conf is wrong; run the same command again to rewrite it.",
             )
         if own.state not in (RaftState.FOLLOWER, RaftState.LEADER) or own.term != ahead.term:

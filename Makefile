@@ -1,0 +1,67 @@
+# onebaton: `make help` lists the targets.
+# In a pipeline: make bake VERSION=6.10.5 && make rollout VERSION=6.10.5 CONFIG=cluster.yaml
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CONFIG ?= cluster.yaml
+VERSION ?=
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ONEBATON := $(BIN)/onebaton
+STAMP := $(VENV)/.installed
+
+# What Debian 12 has. mariadb-server-core is the server without a service: tests run it.
+PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
+            openssh-client zstd dpkg-dev python3-venv mariadb-server-core mariadb-client
+
+args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
+
+.PHONY: help setup bake plan rollout status demo test unit lint bench clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install what is needed, by name; say what is missing
+	@tests/setup.sh programs
+
+$(STAMP): pyproject.toml tests/setup.sh
+	@tests/setup.sh packages $(PACKAGES)
+	@tests/setup.sh python $(PYTHON) $(VENV)
+	@touch $@
+
+bake: setup ## Bake an image            (VERSION=6.10.5 CONFIG=cluster.yaml)
+	@$(ONEBATON) bake $(args)
+
+plan: setup ## Show what a rollout would do; status 3 when there is something
+	@$(ONEBATON) plan $(args)
+
+rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=…)
+	@$(ONEBATON) rollout $(args)
+
+status: setup ## Show the zone and its nodes
+	@$(ONEBATON) status $(args)
+
+demo: setup ## The main job on this machine: bake, bootstrap, roll under writes
+	@$(BIN)/python -m tests.e2e.demo
+
+lint: setup ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@MYPYPATH=cli $(BIN)/mypy -p onebaton
+	@cd cli && ../$(BIN)/lint-imports --config ../pyproject.toml
+
+unit: setup ## The unit tests alone
+	@$(BIN)/pytest tests/unit -q
+
+test: lint ## Lint, then all tests: unit, contract, integration, end to end
+	@$(BIN)/pytest tests/unit tests/contract tests/integration tests/e2e
+
+bench: setup ## Ratios measured in one run
+	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench"; done
+
+clean: ## Remove the demo's machines and everything built here
+	@tests/setup.sh clean
+	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

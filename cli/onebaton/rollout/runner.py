@@ -1,0 +1,130 @@
+"""The runner: observe, plan, take one step, observe again.
+
+The world decides, not the journal. After each step the plan is made anew from what is seen,
+and must be the rest of the plan that was shown; anything else means that somebody or
+something changed the zone, and the run stops before it does harm.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from onebaton.errors import InterruptedRunError, OnebatonError, RefusedError
+from onebaton.plan.actions import Action, Plan
+from onebaton.plan.describe import what
+from onebaton.ports import Clock, Reporter
+from onebaton.rollout.interrupt import StopRequest
+from onebaton.rollout.journal import Journal
+from onebaton.steps.step import Standing, Step
+
+W = TypeVar("W")
+Outcome = Literal["done", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step that was carried out.
+
+    :param seconds: from check to verified.
+    """
+
+    step: str
+    what: str
+    started_at: float
+    seconds: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Runner(Generic[W]):
+    """Carries a plan out.
+
+    :param observe: a fresh observation.
+    :param decide: what is still to be done, from an observation; empty when all is done.
+    :param build: the step that carries an action out.
+    :param hand_back: what to run to go on, for messages.
+    """
+
+    observe: Callable[[], W]
+    decide: Callable[[W], Plan]
+    build: Callable[[Action, W], Step]
+    clock: Clock
+    reporter: Reporter
+    journal: Journal
+    stop: StopRequest
+    hand_back: str
+
+    def run(self, *, after_step: Callable[[W], None] = lambda _world: None) -> tuple[Taken, ...]:
+        """Take step after step until nothing is left to do.
+
+        :param after_step: called with each new observation.
+        :raises RefusedError: if the world changed, or a step is blocked.
+        :raises InterruptedRunError: if the operator asked to stop.
+        """
+        taken: list[Taken] = []
+        self.journal.write("begun", text=self.hand_back)
+        previous: Plan | None = None
+        while True:
+            world = self.observe()
+            after_step(world)
+            plan = self.decide(world)
+            if previous is not None and not plan.rest_of(previous):
+                raise self._changed(previous, plan)
+            if not plan.actions:
+                self.journal.write("finished")
+                return tuple(taken)
+            action = plan.actions[0]
+            if self.stop.made:
+                self.journal.write("interrupted", step=action.id)
+                raise InterruptedRunError(
+                    f"stopped before the step {action.id}; every step before it is complete",
+                    resolution=f"To go on: {self.hand_back}",
+                )
+            position = f"[{len(taken) + 1}/{len(taken) + len(plan)}]"
+            taken.append(self._take(action, world, position))
+            previous = plan
+
+    def _take(self, action: Action, world: W, position: str) -> Taken:
+        started_at, begin = self.clock.now(), self.clock.monotonic()
+        self.reporter.note(f"{position} {what(action)}")
+        outcome: Outcome = "skipped"
+        try:
+            step = self.build(action, world)
+            check = step.check()
+            if check.standing is Standing.BLOCKED:
+                raise RefusedError(
+                    f"the step {step.id} must not be taken now: {check.reason}",
+                    resolution=f"When that is put right: {self.hand_back}",
+                )
+            if check.standing is Standing.NEEDED:
+                outcome = "done"
+                self.journal.write("started", step=step.id, text=what(action))
+                step.apply()
+            step.verify()
+        except OnebatonError as error:
+            self.journal.write("failed", step=action.id, text=error.message)
+            raise
+        except KeyboardInterrupt:
+            self.journal.write("interrupted", step=action.id)
+            raise InterruptedRunError(
+                f"stopped in the middle of the step {action.id}; it can be repeated",
+                resolution=f"To go on: {self.hand_back}",
+            ) from None
+        self.journal.write("done", step=step.id)
+        seconds = self.clock.monotonic() - begin
+        self.reporter.note(f"{position} {step.id}: {outcome} in {seconds:.1f} s")
+        return Taken(step.id, what(action), started_at, seconds, outcome)
+
+    def _changed(self, previous: Plan, plan: Plan) -> RefusedError:
+        expected, needed = (
+            ", ".join(action.id for action in actions) or "nothing"
+            for actions in (previous.actions[1:], plan.actions)
+        )
+        return RefusedError(
+            "the zone is not as the last step should have left it; nothing more was done",
+            details=[f"expected next: {expected}", f"needed now: {needed}"],
+            resolution=(
+                "Look at it with 'onebaton status'. To plan anew from what is seen and go on: "
+                f"{self.hand_back}"
+            ),
+        )

@@ -1,0 +1,257 @@
+"""A lab on this machine: a folder with cluster.yaml, key and password, and what is in it.
+
+Drives the command as an operator would, and looks at the result past the command: over ssh,
+XML-RPC and podman.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from tests.e2e.traffic import DOCUMENT_TYPE, DeadlineTransport, Traffic
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CLUSTER = """\
+zone:
+  name: {name}
+  size: {size}
+  vip:
+    address: {net}.100/24
+  credentials:
+    password:
+      file: oneadmin_password
+image:
+  version: {version}
+  repository:
+    url: {repository}
+  scripts: [{scripts}]
+platform:
+  kind: podman
+network:
+  subnet: {net}.0/24
+  generations:
+    a: [{a}]
+    b: [{b}]
+ssh:
+  key: ssh_key
+rollout:
+  strategy: {strategy}
+state: state
+"""
+
+
+def standin_repository() -> Path:
+    """The package repository: ``ONEBATON_REPO``, or stand-in packages built here."""
+    named = os.environ.get("ONEBATON_REPO")
+    if named:
+        return Path(named).resolve()
+    target = ROOT / ".cache" / "standin"
+    subprocess.run(
+        [sys.executable, str(ROOT / "tests/standin/build.py"), str(target)], check=True, timeout=300
+    )
+    return target
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One cluster on this machine.
+
+    :param net: first three numbers of its subnet, a /24.
+    """
+
+    folder: Path
+    name: str
+    net: str
+    size: int = 3
+    strategy: str = "surge"
+
+    def prepare(self, *, version: str, scripts: tuple[Path, ...] = ()) -> None:
+        """Write configuration, key and password, unless they are there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        password = self.folder / "oneadmin_password"
+        if not password.exists():
+            password.touch(0o600)
+            password.write_text(secrets.token_urlsafe(16) + "\n")
+        if not (self.folder / "ssh_key").exists():
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "ssh_key"],
+                check=True,
+                timeout=30,
+            )
+        text = CLUSTER.format(
+            name=self.name,
+            size=self.size,
+            net=self.net,
+            version=version,
+            repository=standin_repository(),
+            scripts=", ".join(str(path) for path in scripts),
+            a=", ".join(self.addresses("a")),
+            b=", ".join(self.addresses("b")),
+            strategy=self.strategy,
+        )
+        (self.folder / "cluster.yaml").write_text(text)
+
+    def addresses(self, generation: str) -> list[str]:
+        """Addresses of a generation's nodes."""
+        base = {"a": 10, "b": 20}[generation]
+        return [f"{self.net}.{base + i}" for i in range(1, self.size + 1)]
+
+    def command(self, *words: str) -> list[str]:
+        """The command line for this cluster."""
+        return [
+            str(Path(sys.executable).parent / "onebaton"),
+            *words,
+            "--config",
+            str(self.folder / "cluster.yaml"),
+        ]
+
+    def onebaton(
+        self, *words: str, timeout_s: float = 600, status: int = 0, capture: bool = False
+    ) -> str:
+        """Run the command, and see its exit status.
+
+        :returns: its standard output if captured.
+        """
+        done = subprocess.run(
+            self.command(*words), timeout=timeout_s, text=True, capture_output=capture, check=False
+        )
+        if done.returncode != status:
+            shown = f"\n{done.stdout}\n{done.stderr}" if capture else ""
+            raise AssertionError(
+                f"onebaton {' '.join(words)} ended with {done.returncode}, not {status}{shown}"
+            )
+        return done.stdout if capture else ""
+
+    @property
+    def session(self) -> str:
+        """User and password of oneadmin."""
+        return f"oneadmin:{(self.folder / 'oneadmin_password').read_text().strip()}"
+
+    def endpoint(self, address: str) -> str:
+        """XML-RPC endpoint at an address."""
+        return f"http://{address}:2633/RPC2"
+
+    @property
+    def vip(self) -> str:
+        """XML-RPC endpoint of the virtual IP."""
+        return self.endpoint(f"{self.net}.100")
+
+    def call(self, endpoint: str, method: str, *arguments):
+        """One call; its value.
+
+        :raises AssertionError: if it answers with an error.
+        """
+        proxy = xmlrpc.client.ServerProxy(endpoint, transport=DeadlineTransport(5.0))
+        answer = getattr(proxy, method)(self.session, *arguments)
+        assert answer[0], answer[1]
+        return answer[1]
+
+    def servers(self, endpoint: str | None = None) -> dict[str, str]:
+        """Endpoints of the zone's servers by name."""
+        zone = ET.fromstring(self.call(endpoint or self.vip, "one.zone.info", 0, False))
+        return {s.findtext("NAME"): s.findtext("ENDPOINT") for s in zone.iter("SERVER")}
+
+    def documents(self, endpoint: str) -> dict[int, str]:
+        """Names of the documents that one server has, by id."""
+        pool = self.call(endpoint, "one.documentpool.info", -2, -1, -1, DOCUMENT_TYPE)
+        return {
+            int(d.findtext("ID")): d.findtext("NAME") for d in ET.fromstring(pool).iter("DOCUMENT")
+        }
+
+    def ssh(self, address: str, script: str) -> str:
+        """Run a script on a node."""
+        done = subprocess.run(
+            ["ssh", "-i", self.folder / "ssh_key", "-o", "BatchMode=yes",
+             "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+             "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5", f"root@{address}", script],
+            check=True, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout
+
+    def containers(self) -> list[str]:
+        """Names of all containers of this cluster, running or not."""
+        done = subprocess.run(
+            ["podman", "ps", "--all", "--filter", f"label=onebaton.cluster={self.name}",
+             "--format", "{{.Names}}"],
+            check=True, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        return sorted(done.stdout.split())
+
+    def traffic(self, **rates: float) -> Traffic:
+        """Clients of this zone; members are asked for through the VIP once a second."""
+        return Traffic(self.session, self.vip, Members(self).endpoints, **rates)
+
+    def status(self) -> dict:
+        """``onebaton status --json``."""
+        return json.loads(self.onebaton("status", "--json", capture=True, timeout_s=60))
+
+    def problems(self, traffic: Traffic, *, generation: str, version: str) -> list[str]:
+        """What is not as a completed roll must leave it; empty if all is well."""
+        found: list[str] = []
+        addresses = self.addresses(generation)
+        wanted = {self.endpoint(address) for address in addresses}
+        if set(self.servers().values()) != wanted:
+            found.append(f"servers of the zone: {self.servers()}")
+        checksums = {}
+        holders = []
+        for address in addresses:
+            endpoint = self.endpoint(address)
+            seen = self.call(endpoint, "one.system.version")
+            if seen != version:
+                found.append(f"{address} runs {seen}")
+            have = self.documents(endpoint)
+            lost = {i: n for i, n in traffic.acknowledged.items() if have.get(i) != n}
+            if lost:
+                found.append(f"{len(lost)} acknowledged writes are not on {address}: {lost}")
+            if self.ssh(address, f"ip -o -4 address show to {self.net}.100").strip():
+                holders.append(address)
+            checksums[address] = self.ssh(
+                address,
+                "mariadb -N opennebula -e \"SELECT GROUP_CONCAT(table_name SEPARATOR ', ') INTO @t "
+                "FROM information_schema.tables WHERE table_schema = 'opennebula' AND "
+                "table_name NOT IN ('logdb', 'db_versioning', 'local_db_versioning'); "
+                "EXECUTE IMMEDIATE CONCAT('CHECKSUM TABLE ', @t)\"",
+            )
+        if len(set(checksums.values())) != 1:
+            found.append(f"checksums differ: {checksums}")
+        if len(holders) != 1:
+            found.append(f"the virtual IP is held by {holders}")
+        nodes = [f"{self.name}-{generation}{i}" for i in range(1, self.size + 1)]
+        if self.containers() != nodes:
+            found.append(f"containers left: {self.containers()}")
+        return found
+
+    def remove(self) -> None:
+        """Destroy the machines and forget the folder."""
+        if (self.folder / "cluster.yaml").exists():
+            self.onebaton("destroy", "--yes", timeout_s=120)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Members:
+    """The zone's endpoints, asked for at most once a second."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._asked = 0.0
+        self._endpoints: tuple[str, ...] = ()
+
+    def endpoints(self) -> tuple[str, ...]:
+        """Endpoints of the members that run, as last seen."""
+        import time
+
+        if time.monotonic() - self._asked > 1.0:
+            self._asked = time.monotonic()
+            try:
+                self._endpoints = tuple(sorted(self._lab.servers().values()))
+            except (OSError, AssertionError, xmlrpc.client.Error):
+                pass
+        return self._endpoints
