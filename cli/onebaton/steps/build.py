@@ -63,9 +63,15 @@ class Builder:
                 return SeedStep(action.id, site, self._host(action.source, world), targets)
         if world is None:
             raise RefusedError(f"the step {action.id} needs a zone, and there is none")
+        if isinstance(action, HandOver):
+            # The one step that may begin without a leader: a killed run cut it off already.
+            new = server_of(world, action.to_server)
+            old_host = self._host_of(action.from_server, world)
+            new_host = self._host_of(new, world)
+            return HandOverStep(action.id, site, action.from_server, old_host, new, new_host)
         return self._in_zone(action, world)
 
-    def _in_zone(self, action: Join | Refresh | Retire | HandOver | Restore, world: World) -> Step:
+    def _in_zone(self, action: Join | Refresh | Retire | Restore, world: World) -> Step:
         site = self.site
         leader = _leader(world)
         leader_host = self._host_of(leader, world)
