@@ -1,39 +1,72 @@
 """``cluster.yaml``: what the operator wants, checked whole before anything is done.
 
-The models are strict: unknown keys, wrong types and contradictions are all reported at once,
-each with its line. Secrets are named here and never contained (:class:`SecretSource`).
+The models are strict: unknown keys, wrong types and contradictions are mistakes. Secrets are
+named here and never contained (:class:`SecretSource`). ``adapters.configfile.load`` reads the
+file and lists all mistakes at once, each with its line, contradictions between the sections
+among them (:mod:`onebaton.contradictions`).
 """
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from onebaton.fields import (
+    Address,
+    DatabaseName,
+    DatabaseUser,
+    DeviceName,
+    ExistingFile,
+    FilePath,
+    Interface,
+    Name,
+    Package,
+    Seconds,
+    Subnet,
+    UserName,
+    Version,
+    repository_url,
+    require_file,
+    under_folder,
+)
 from onebaton.model import Vip
-
-#: DNS-like names: they become host names, container names and OpenNebula server names.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
-#: An OpenNebula version such as 6.10.0.
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+(\.\d+)?$")]
-Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
 class Section(BaseModel):
-    """Base of all parts: strict, frozen, no unknown keys."""
+    """Base of all parts: strict, frozen, no unknown keys; errors never hold what was typed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
 
 
 class SecretSource(Section):
     """Where a secret comes from: exactly one of a file, an environment variable, a command.
 
-    A command is a list of words, run without a shell; its first line of output is the secret.
+    Its first line is the secret.
     """
 
-    file: Path | None = Field(default=None, strict=False)
-    env: str | None = None
-    command: tuple[str, ...] | None = Field(default=None, strict=False)
+    file: FilePath | None = Field(default=None, description="File that holds the secret.")
+    env: str | None = Field(
+        default=None, min_length=1, description="Environment variable that holds the secret."
+    )
+    command: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        strict=False,
+        description="Program and its arguments, run without a shell, that prints the secret.",
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -44,10 +77,12 @@ class SecretSource(Section):
 
 
 class VipConfig(Section):
-    """The zone's virtual IP: ``address`` with prefix, e.g. 10.0.0.100/24."""
+    """The zone's virtual IP."""
 
-    address: IPv4Interface = Field(strict=False)
-    interface: str = "eth0"
+    address: Interface = Field(description="The address with its prefix, e.g. 10.0.0.100/24.")
+    interface: DeviceName = Field(
+        default="eth0", description="Network interface of the nodes that carries it."
+    )
 
     def to_model(self) -> Vip:
         """The address as the domain speaks of it."""
@@ -55,147 +90,217 @@ class VipConfig(Section):
 
 
 class Credentials(Section):
-    """Who talks to ``oned``."""
+    """Who talks to oned."""
 
-    user: str = "oneadmin"
-    password: SecretSource
+    user: UserName = Field(default="oneadmin", description="OpenNebula user.")
+    password: SecretSource = Field(description="Where the user's password comes from.")
 
 
 class ZoneConfig(Section):
     """The OpenNebula zone."""
 
-    name: Name
-    id: int = Field(default=0, ge=0)
-    size: Literal[1, 3, 5, 7, 9] = 3
-    vip: VipConfig
-    credentials: Credentials
-    port: int = Field(default=2633, ge=1, le=65535)
+    name: Name = Field(description="The zone's name; nodes and images carry it too.")
+    id: int = Field(default=0, ge=0, description="The zone's id in OpenNebula.")
+    size: Literal[1, 3, 5, 7, 9] = Field(default=3, description="Number of servers.")
+    vip: VipConfig = Field(description="The address that clients use; the leader holds it.")
+    credentials: Credentials = Field(description="Who talks to oned.")
+    port: int = Field(default=2633, ge=1, le=65535, description="Port of oned's API.")
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _odd(cls, value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0 and not value % 2:
+            raise ValueError(
+                f"{value} servers survive no more failures than {value - 1}: a Raft zone needs "
+                "an odd number (1, 3, 5, 7 or 9)"
+            )
+        return value
 
 
 class RepositoryConfig(Section):
-    """Where the OpenNebula packages come from.
+    """Where the OpenNebula packages come from."""
 
-    :ivar url: an https address or a local folder that holds a Debian package repository;
-        ``${NAME}`` is replaced from the environment.
-    :ivar suite: ``./`` for a flat repository, else the suite, e.g. ``stable``.
-    :ivar key: file with the repository's public key; required unless it is a local folder.
-    """
+    url: str = Field(
+        min_length=1,
+        description="Web address or local folder of a Debian package repository.",
+    )
+    suite: str = Field(
+        default="./", min_length=1, description="The suite, e.g. stable; ./ if it is flat."
+    )
+    components: tuple[str, ...] = Field(
+        default=(), strict=False, description="Components of the suite; none if it is flat."
+    )
+    key: ExistingFile | None = Field(
+        default=None,
+        description="The repository's public key; required unless it is a local folder.",
+    )
 
-    url: str
-    suite: str = "./"
-    components: tuple[str, ...] = Field(default=(), strict=False)
-    key: Path | None = Field(default=None, strict=False)
+    @field_validator("url")
+    @classmethod
+    def _place(cls, value: str, info: ValidationInfo) -> str:
+        return repository_url(value, info)
 
 
 class ImageConfig(Section):
     """What is baked."""
 
-    version: Version
-    repository: RepositoryConfig
-    packages: tuple[str, ...] = Field(default=("opennebula",), min_length=1, strict=False)
-    #: ``mmdebstrap:SUITE`` bootstraps a base from Debian's packages; anything else is the
-    #: platform's own name of a base (a container image, an AMI filter).
-    base: str = "mmdebstrap:bookworm"
-    #: Further provisioning scripts, run in this order at the end of the bake.
-    scripts: tuple[Path, ...] = Field(default=(), strict=False)
+    version: Version = Field(description="OpenNebula version, e.g. 6.10.0.")
+    repository: RepositoryConfig = Field(description="Where the packages come from.")
+    packages: tuple[Package, ...] = Field(
+        default=("opennebula",), min_length=1, strict=False, description="Packages to install."
+    )
+    base: str = Field(
+        default="mmdebstrap:bookworm",
+        min_length=1,
+        description="mmdebstrap:SUITE bootstraps a base from Debian's packages; anything else "
+        "is the platform's own name of a base (a container image, an AMI filter).",
+    )
+    scripts: tuple[ExistingFile, ...] = Field(
+        default=(),
+        strict=False,
+        description="Further provisioning scripts, run in this order at the end of the bake.",
+    )
 
 
 class PodmanPlatform(Section):
     """Nodes are system containers on this machine."""
 
-    kind: Literal["podman"] = "podman"
-    memory_mib: int = Field(default=1024, ge=256)
+    kind: Literal["podman"] = Field(default="podman", description="Which platform.")
+    memory_mib: int = Field(default=1024, ge=256, description="Memory of a node, in MiB.")
 
 
 class NetworkConfig(Section):
     """Addresses for two generations: while one serves, the other is free for the next."""
 
-    subnet: IPv4Network = Field(strict=False)
-    #: Two lists of addresses, each at least as long as the zone is large.
-    generations: dict[Literal["a", "b"], tuple[IPv4Address, ...]] = Field(strict=False)
+    subnet: Subnet = Field(description="The subnet of all nodes and of the virtual IP.")
+    generations: dict[Literal["a", "b"], Annotated[tuple[Address, ...], Field(strict=False)]] = (
+        Field(description="Two lists of addresses, each at least as long as the zone is large.")
+    )
 
 
 class SshConfig(Section):
     """How nodes are reached."""
 
-    user: str = "root"
-    port: int = Field(default=22, ge=1, le=65535)
-    key: Path = Field(strict=False)
-    connect_timeout_s: Seconds = 5.0
+    user: UserName = Field(default="root", description="User on the nodes.")
+    port: int = Field(default=22, ge=1, le=65535, description="Port of sshd on the nodes.")
+    key: ExistingFile = Field(description="Private key; its public half is beside it (.pub).")
+    connect_timeout_s: Seconds = Field(
+        default=5.0, description="Deadline of one attempt to connect, in seconds."
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _public_half(cls, value: Path, info: ValidationInfo) -> Path:
+        if isinstance(info.context, dict):
+            require_file(value.with_name(f"{value.name}.pub"))
+        return value
 
 
 class DatabaseConfig(Section):
-    """MariaDB on each node. The password is made anew on each node unless one is given."""
+    """MariaDB on each node."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,64}$")] = "opennebula"
-    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,32}$")] = "oneadmin"
-    password: SecretSource | None = None
+    name: DatabaseName = Field(default="opennebula", description="The database.")
+    user: DatabaseUser = Field(default="oneadmin", description="Its user.")
+    password: SecretSource | None = Field(
+        default=None,
+        description="Where its password comes from; made anew on each node if left out.",
+    )
 
 
 class Timeouts(Section):
     """Deadlines of the waits of a rollout, in seconds."""
 
-    boot_s: Seconds = 120.0
-    seed_s: Seconds = 1800.0
-    start_s: Seconds = 60.0
-    catch_up_s: Seconds = 300.0
-    stop_s: Seconds = 240.0
-    election_s: Seconds = 60.0
+    boot_s: Seconds = Field(default=120.0, description="From creating a node to its readiness.")
+    seed_s: Seconds = Field(default=1800.0, description="Copying the database to new nodes.")
+    start_s: Seconds = Field(default=60.0, description="From starting oned to its first answer.")
+    catch_up_s: Seconds = Field(default=300.0, description="Until a new server is level.")
+    stop_s: Seconds = Field(default=240.0, description="Stopping oned kindly.")
+    election_s: Seconds = Field(default=60.0, description="Until another server leads.")
 
 
 class Gates(Section):
     """What must be seen before a rollout goes on."""
 
-    #: Records a follower may be behind the leader and still count as healthy.
-    max_lag_records: int = Field(default=50, ge=0)
-    #: How often in a row a member must be seen caught up.
-    caught_up_in_a_row: int = Field(default=3, ge=1, le=100)
-    #: Share of LOG_RETENTION that seeding may use up at the observed rate of writes.
-    log_window_share: float = Field(default=0.5, gt=0, le=1)
+    max_lag_records: int = Field(
+        default=50, ge=0, description="Records a healthy follower may be behind the leader."
+    )
+    caught_up_in_a_row: int = Field(
+        default=3, ge=1, le=100, description="How often in a row a server must be seen level."
+    )
+    log_window_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of oned.log_retention that seeding may use up at the observed writes.",
+    )
 
 
 class ProbeConfig(Section):
     """Reads and writes that go on while a rollout runs."""
 
-    enabled: bool = True
-    #: Reads a second through the VIP and through each member; writes through the VIP.
-    rate_hz: float = Field(default=10.0, gt=0, le=100)
-    #: Writes a second through each member: a write costs every member a log record.
-    member_write_rate_hz: float = Field(default=2.0, gt=0, le=100)
-    timeout_s: Seconds = 2.0
+    enabled: bool = Field(default=True, description="Probe at all.")
+    rate_hz: float = Field(
+        default=10.0,
+        gt=0,
+        le=100,
+        description="Reads a second through the VIP and each member; writes through the VIP.",
+    )
+    member_write_rate_hz: float = Field(
+        default=2.0,
+        gt=0,
+        le=100,
+        description="Writes a second through each member; each costs all members a log record.",
+    )
+    timeout_s: Seconds = Field(default=2.0, description="Deadline of one request, in seconds.")
 
 
 class RolloutConfig(Section):
     """How a generation is replaced."""
 
-    strategy: Literal["surge", "one-by-one"] = "surge"
-    #: ELECTION_TIMEOUT_MS of the node that is steered to; at least 2 × BROADCAST_TIMEOUT_MS.
-    steered_election_timeout_ms: int = Field(default=1000, ge=1000, le=60000)
-    timeouts: Timeouts = Timeouts()
-    gates: Gates = Gates()
-    probe: ProbeConfig = ProbeConfig()
+    strategy: Literal["surge", "one-by-one"] = Field(
+        default="surge",
+        description="surge: all new nodes at once; one-by-one: one surplus node at most.",
+    )
+    steered_election_timeout_ms: int = Field(
+        default=1000,
+        ge=1000,
+        le=60000,
+        description="ELECTION_TIMEOUT_MS of the node that is to lead: at least twice "
+        "oned.broadcast_timeout_ms and below oned.election_timeout_ms.",
+    )
+    timeouts: Timeouts = Field(default=Timeouts(), description="Deadlines of the waits.")
+    gates: Gates = Field(default=Gates(), description="What must be seen before going on.")
+    probe: ProbeConfig = Field(default=ProbeConfig(), description="Requests made meanwhile.")
 
 
 class OnedConfig(Section):
-    """The sections of ``oned.conf`` that a zone decides about (times in milliseconds)."""
+    """The part of oned.conf that a zone decides about (times in milliseconds)."""
 
-    election_timeout_ms: int = Field(default=5000, ge=1000)
-    broadcast_timeout_ms: int = Field(default=500, ge=50)
-    xmlrpc_timeout_ms: int = Field(default=1000, ge=100)
-    log_retention: int = Field(default=250000, ge=1000)
-    limit_purge: int = Field(default=100000, ge=100)
+    election_timeout_ms: int = Field(default=5000, ge=1000, description="ELECTION_TIMEOUT_MS")
+    broadcast_timeout_ms: int = Field(default=500, ge=50, description="BROADCAST_TIMEOUT_MS")
+    xmlrpc_timeout_ms: int = Field(default=1000, ge=100, description="XMLRPC_TIMEOUT_MS")
+    log_retention: int = Field(default=250000, ge=1000, description="LOG_RETENTION, in records")
+    limit_purge: int = Field(default=100000, ge=100, description="LIMIT_PURGE, in records")
 
 
 class ClusterConfig(Section):
     """A whole ``cluster.yaml``."""
 
-    zone: ZoneConfig
-    image: ImageConfig
-    platform: PodmanPlatform
-    network: NetworkConfig
-    ssh: SshConfig
-    database: DatabaseConfig = DatabaseConfig()
-    oned: OnedConfig = OnedConfig()
-    rollout: RolloutConfig = RolloutConfig()
-    #: Folder of journal, catalogue and plans (an object store follows).
-    state: str = ".onebaton"
+    zone: ZoneConfig = Field(description="The OpenNebula zone.")
+    image: ImageConfig = Field(description="What is baked.")
+    platform: PodmanPlatform = Field(description="Where nodes run.")
+    network: NetworkConfig = Field(description="Addresses of the nodes.")
+    ssh: SshConfig = Field(description="How nodes are reached.")
+    database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
+    oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
+    rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
+    state: str = Field(
+        default=".onebaton",
+        min_length=1,
+        description="Folder of journal, image catalogue and plans.",
+    )
+
+    @field_validator("state")
+    @classmethod
+    def _state_folder(cls, value: str, info: ValidationInfo) -> str:
+        return str(under_folder(value, info) or value)

@@ -1,0 +1,181 @@
+"""What each value of a ``cluster.yaml`` may say alone and not beside another.
+
+These rules read the file's plain values, not the models: a mistake in one section must not
+hide a contradiction between two others. A value that is wrong by itself is left out here,
+the models tell of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypeGuard, TypeVar
+
+from onebaton.config import OnedConfig, RepositoryConfig, RolloutConfig, ZoneConfig
+from onebaton.fields import read_address, read_interface, read_subnet
+
+T = TypeVar("T")
+
+#: Where a value stands: keys, and positions in lists.
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two values that do not go together; ``location`` is of the one to look at first."""
+
+    location: Location
+    message: str
+
+
+def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """All of a file's contradictions.
+
+    :param data: the file's values: mappings, sequences, texts, numbers.
+    """
+    yield from _generations(data)
+    yield from _places(data)
+    yield from _timeouts(data)
+    yield from _repository(data)
+
+
+def _generations(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """Both generations are there, each large enough for the zone."""
+    size = _value(data, ("zone", "size"), _odd, ZoneConfig.model_fields["size"].default)
+    generations = _at(data, ("network", "generations"))
+    if not isinstance(generations, Mapping):
+        return
+    for name in ("a", "b"):
+        location = ("network", "generations", name)
+        addresses = generations.get(name)
+        if addresses is None:
+            yield Contradiction(
+                location, "is missing: while generation a serves, b is free for the next nodes"
+            )
+        elif _is_list(addresses) and size is not None and len(addresses) < size:
+            yield Contradiction(
+                location, f"has {len(addresses)} addresses, and zone.size takes {size}"
+            )
+
+
+def _places(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """Every address is of the subnet, free for a node, and given once."""
+    subnet = _value(data, ("network", "subnet"), read_subnet, None)
+    vip_location: Location = ("zone", "vip", "address")
+    vip = _value(data, vip_location, read_interface, None)
+    taken: dict[IPv4Address, str] = {}
+    if vip is not None:
+        yield from _place(vip_location, vip.ip, subnet)
+        taken[vip.ip] = "the zone's virtual IP (zone.vip.address)"
+    generations = _at(data, ("network", "generations"))
+    for name, addresses in generations.items() if isinstance(generations, Mapping) else ():
+        for number, text in enumerate(addresses if _is_list(addresses) else ()):
+            location = ("network", "generations", name, number)
+            address = _value(data, location, read_address, None)
+            if address is None:
+                continue
+            yield from _place(location, address, subnet)
+            if address in taken:
+                yield Contradiction(location, f"{text} is already {taken[address]}")
+            else:
+                taken[address] = f"an address of generation {name}"
+
+
+def _place(
+    location: Location, address: IPv4Address, subnet: IPv4Network | None
+) -> Iterator[Contradiction]:
+    if subnet is None:
+        return
+    if address not in subnet:
+        yield Contradiction(location, f"{address} is outside the subnet {subnet}")
+    elif address == subnet.network_address:
+        yield Contradiction(location, f"{address} is the address of the subnet itself")
+    elif address == subnet.broadcast_address:
+        yield Contradiction(location, f"{address} is the broadcast address of {subnet}")
+    elif address == subnet.network_address + 1:
+        yield Contradiction(location, f"{address}, the first of {subnet}, is its gateway")
+
+
+def _timeouts(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """The steered node wins every election, and starts none against a healthy leader.
+
+    500 ms beside a broadcast timeout of 500 ms broke a zone for seconds (measured note).
+    """
+    location: Location = ("rollout", "steered_election_timeout_ms")
+    steered = _value(data, location, _whole, RolloutConfig().steered_election_timeout_ms)
+    oned = OnedConfig()
+    broadcast = _value(data, ("oned", "broadcast_timeout_ms"), _whole, oned.broadcast_timeout_ms)
+    election = _value(data, ("oned", "election_timeout_ms"), _whole, oned.election_timeout_ms)
+    if steered is not None and broadcast is not None and steered < 2 * broadcast:
+        yield Contradiction(
+            location,
+            f"{steered} is less than twice oned.broadcast_timeout_ms ({broadcast}): the node "
+            "would start elections against a healthy leader",
+        )
+    if steered is not None and election is not None and steered >= election:
+        yield Contradiction(
+            location,
+            f"{steered} is not below oned.election_timeout_ms ({election}): the node would not "
+            "be the first to stand for election",
+        )
+
+
+def _repository(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """Packages from the web are signed, and a suite that is not flat has components."""
+    location: Location = ("image", "repository")
+    repository = _at(data, location)
+    if not isinstance(repository, Mapping):
+        return
+    url = repository.get("url")
+    on_the_web = isinstance(url, str) and url.startswith(("http://", "https://"))
+    if on_the_web and repository.get("key") is None:
+        yield Contradiction(
+            (*location, "key"), "is missing: only a local folder may go without a public key"
+        )
+    suite = repository.get("suite", RepositoryConfig.model_fields["suite"].default)
+    if isinstance(suite, str) and not suite.endswith("/") and not repository.get("components"):
+        yield Contradiction(
+            (*location, "components"),
+            f"is missing: the suite {suite} has components (a flat repository's suite is ./)",
+        )
+
+
+def _at(data: object, location: Location) -> object:
+    """The value at a place, ``None`` if there is none."""
+    for part in location:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif _is_list(data) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
+def _value(
+    data: Mapping[str, object], location: Location, read: Callable[[object], T], default: T | None
+) -> T | None:
+    """The value as its field reads it: the default if there is none, ``None`` if it is wrong."""
+    value = _at(data, location)
+    if value is None:
+        return default
+    try:
+        return read(value)
+    except ValueError:
+        return None
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004
+    return value
+
+
+def _odd(value: object) -> int:
+    size = _whole(value)
+    if size % 2 == 0:
+        raise ValueError("must be odd")
+    return size
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, Sequence) and not isinstance(value, str)
