@@ -1,0 +1,1 @@
+"""What the stand-in's server and its command line tools share."""
