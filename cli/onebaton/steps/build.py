@@ -19,6 +19,7 @@ from onebaton.plan.actions import (
 )
 from onebaton.steps.destroy import DestroyStep
 from onebaton.steps.found import FoundStep
+from onebaton.steps.handover import HandOverStep
 from onebaton.steps.join import JoinStep
 from onebaton.steps.provision import ProvisionStep
 from onebaton.steps.refresh import RefreshStep
