@@ -1,0 +1,82 @@
+"""The lock: one run at a time, and only a provably dead owner is passed over."""
+
+import json
+import socket
+
+import pytest
+from onebaton.adapters.store import FolderStore
+from onebaton.errors import LockedError, UnreadableError
+from onebaton.rollout import lock
+
+from tests.fakes.clock import VirtualClock
+from tests.fakes.reporter import ListReporter
+
+
+def hold(store, *, break_lock=False, reporter=None):
+    return lock.held(
+        store, VirtualClock(), reporter or ListReporter(), "onebaton rollout", break_lock=break_lock
+    )
+
+
+def leave_behind(store, **changes):
+    """A lock as another process would have left it."""
+    with hold(store):
+        owner = json.loads(store.read(lock.KEY))
+    store.write(lock.KEY, json.dumps(owner | changes).encode())
+
+
+def test_the_lock_is_free_again_after_the_block(tmp_path):
+    store = FolderStore(tmp_path)
+    with hold(store):
+        assert store.read(lock.KEY) is not None
+    assert store.read(lock.KEY) is None
+    with hold(store):
+        pass
+
+
+def test_the_lock_is_free_again_after_an_error(tmp_path):
+    store = FolderStore(tmp_path)
+    with pytest.raises(ZeroDivisionError), hold(store):
+        _ = 1 / 0
+    assert store.read(lock.KEY) is None
+
+
+def test_a_living_owner_is_respected_and_named(tmp_path):
+    store = FolderStore(tmp_path)
+    with hold(store), pytest.raises(LockedError) as refused, hold(store):
+        pass
+    assert "onebaton rollout" in refused.value.details[0]
+    assert "--break-lock" in (refused.value.resolution or "")
+
+
+def test_a_process_of_this_host_that_is_gone_loses_the_lock(tmp_path):
+    store = FolderStore(tmp_path)
+    leave_behind(store, pid=2**22 + 1)
+    reporter = ListReporter()
+    with hold(store, reporter=reporter):
+        pass
+    assert "taking over" in reporter.warnings[0]
+
+
+def test_a_later_process_with_the_same_id_is_not_the_owner(tmp_path):
+    store = FolderStore(tmp_path)
+    leave_behind(store, born="another-boot:1")
+    with hold(store):
+        pass
+
+
+def test_another_hosts_lock_is_broken_only_knowingly(tmp_path):
+    store = FolderStore(tmp_path)
+    leave_behind(store, host=f"not-{socket.gethostname()}")
+    with pytest.raises(LockedError), hold(store):
+        pass
+    with hold(store, break_lock=True):
+        pass
+    assert store.read(lock.KEY) is None
+
+
+def test_an_unreadable_lock_is_not_passed_over(tmp_path):
+    store = FolderStore(tmp_path)
+    store.write(lock.KEY, b"{")
+    with pytest.raises(UnreadableError), hold(store):
+        pass
