@@ -1,0 +1,114 @@
+"""From what was seen and done to what a command shows."""
+
+from collections.abc import Sequence
+
+from onebaton.model import FrontEndFacts, Health, Image, Member, Vip, World
+from onebaton.plan.quorum import majority
+from onebaton.rollout.runner import Taken
+from onebaton.views import GapRow, ImageRow, MemberRow, NodeRow, ReportView, StatusView, StepRow
+
+
+def status_view(world: World, vip: Vip, observed_at: float) -> StatusView:
+    """The zone and its nodes as observed."""
+    members = tuple(_member_row(member) for member in world.members)
+    ids = {member.host.name: member.server.id for member in world.members}
+    nodes = tuple(
+        NodeRow(
+            name=node.spec.name,
+            address=node.spec.address,
+            state=node.state.value,
+            generation=node.spec.generation,
+            image=node.spec.image,
+            server_id=ids.get(node.spec.name),
+        )
+        for node in world.nodes
+    )
+    leader = world.leader
+    return StatusView(
+        zone_id=world.zone.id,
+        zone_name=world.zone.name,
+        enabled=world.zone.enabled,
+        vip=vip.cidr,
+        vip_holders=world.vip_holders,
+        leader=leader.server.name if leader is not None else None,
+        observed_at=observed_at,
+        members=members,
+        nodes=nodes,
+        problems=tuple(_problems(world)),
+    )
+
+
+def _member_row(member: Member) -> MemberRow:
+    raft, facts, node = member.raft, member.facts, member.node
+    return MemberRow(
+        id=member.server.id,
+        name=member.server.name,
+        endpoint=member.server.endpoint,
+        state=raft.state.name.lower() if raft is not None else None,
+        term=raft.term if raft is not None else None,
+        log_index=raft.log_index if raft is not None else None,
+        lag=member.lag,
+        health=member.health.value,
+        version=member.version,
+        schema=_schema(facts),
+        holds_vip=facts.holds_vip if facts is not None else None,
+        node=node.spec.name if node is not None else None,
+        generation=node.spec.generation if node is not None else None,
+        image=node.spec.image if node is not None else None,
+        problem=member.problem,
+    )
+
+
+def _schema(facts: FrontEndFacts | None) -> str | None:
+    return str(facts.schema) if facts is not None and facts.schema is not None else None
+
+
+def _problems(world: World) -> list[str]:
+    found = []
+    if not world.zone.enabled:
+        found.append("the zone is disabled: it refuses writes")
+    leaders = [member.server.name for member in world.members if member.is_leader]
+    if not leaders:
+        found.append("no server leads")
+    elif len(leaders) > 1:
+        found.append(f"more than one server leads: {', '.join(leaders)}")
+    holders = world.vip_holders
+    if len(holders) != 1:
+        found.append(f"the virtual IP is held by {', '.join(holders) or 'no machine'}")
+    healthy = sum(member.health is Health.HEALTHY for member in world.members)
+    needed = majority(len(world.members))
+    if healthy < needed:
+        found.append(f"{healthy} of {len(world.members)} servers are healthy, {needed} are needed")
+    return found
+
+
+def report_view(
+    title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = (), notes: Sequence[str] = ()
+) -> ReportView:
+    """How a run went."""
+    steps = tuple(
+        StepRow(
+            step_id=step.step,
+            what=step.what,
+            started_at=step.started_at,
+            duration_s=step.seconds,
+            outcome=step.outcome,
+        )
+        for step in taken
+    )
+    return ReportView(title=title, steps=steps, gaps=tuple(gaps), notes=tuple(notes))
+
+
+def image_row(image: Image) -> ImageRow:
+    """An entry of the catalogue."""
+    return ImageRow(
+        name=image.name,
+        version=image.version,
+        schema=str(image.schema),
+        digest=image.digest,
+        recipe_digest=image.recipe_digest,
+        base=image.base,
+        platform=image.platform,
+        built_at=image.built_at,
+        packer_version=image.packer_version,
+    )
