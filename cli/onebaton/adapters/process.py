@@ -154,9 +154,7 @@ class Pipe:
             if self.reader is not None:
                 self.reader.join(5)
         if status != 0:
-            raise ProgramError(
-                Completed(self.argv, status, "", "".join(self.errors)), what=what
-            )
+            raise ProgramError(Completed(self.argv, status, "", "".join(self.errors)), what=what)
 
 
 @contextlib.contextmanager
