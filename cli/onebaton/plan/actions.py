@@ -48,9 +48,10 @@ class Found:
 class Seed:
     """Give the targets the source's database and secrets, all of them in parallel.
 
-    A target may be a member whose ``oned`` has lost its place in the log: it is stopped first.
+    ``oned`` runs on none of the targets.
 
-    :param source: name of the machine dumped from, a caught-up follower.
+    :param source: name of the machine dumped from: a caught-up follower, the leader only of a
+        zone that has no other server.
     """
 
     source: str = field(compare=False)
@@ -136,8 +137,8 @@ class HandOver:
 class Restore:
     """Write the usual election timeout into the configuration, without a restart.
 
-    A leader has read the zone's servers anew when it was elected, so its record of the
-    servers it knows is brought up to date as well.
+    A leader has read the zone's servers anew when it was elected: if the node leads, its record
+    of the servers it knows is brought up to date as well.
     """
 
     node: str

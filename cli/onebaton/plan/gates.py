@@ -1,0 +1,370 @@
+"""Gates: what must be true of the observed world before anything is changed.
+
+Every gate looks at the same observation and says all it has against it, with the evidence and
+the way out; the findings of all gates are reported together. Only what was seen healthy counts.
+
+While a rollout of ours is under way the world is not as it was, and the gates let pass exactly
+what such a rollout leaves behind when it is interrupted (:attr:`Scene.interrupted`,
+:attr:`Scene.handing_over`) and nothing else.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from onebaton.model import Member, NodeState
+from onebaton.plan.findings import Finding, refuse_if_any
+from onebaton.plan.scene import Scene
+
+
+Gate = Callable[[Scene], Iterator[Finding]]
+
+
+def require_open(scene: Scene) -> None:
+    """See that no gate is shut.
+
+    :raises RefusedError: with the findings of all gates, if there are any.
+    """
+    found = [finding for gate in GATES for finding in gate(scene)]
+    refuse_if_any(scene.wanted.zone, found, again="onebaton plan")
+
+
+def one_leader(scene: Scene) -> Iterator[Finding]:
+    """Exactly one server says that it leads, unless our own hand-over is under way."""
+    leaders = [m.server.name for m in scene.world.members if m.is_leader]
+    if len(leaders) > 1:
+        yield Finding(
+            "more than one server says that it leads",
+            ", ".join(leaders),
+            "One of them is cut off from the others: mend the network, and wait until it follows.",
+        )
+    elif not leaders and scene.handing_over is None:
+        answers = [
+            f"{m.server.name} {m.raft.state.name.lower() if m.raft else 'does not answer'}"
+            for m in scene.world.members
+        ]
+        yield Finding(
+            "the zone has no leader",
+            ", ".join(answers) or "no server is listed",
+            "Start the servers that are down, and wait for an election.",
+        )
+
+
+def enabled(scene: Scene) -> Iterator[Finding]:
+    """A disabled zone refuses addserver and delserver."""
+    if not scene.world.zone.enabled:
+        yield Finding(
+            "the zone is disabled",
+            f"STATE of zone {scene.world.zone.id}",
+            f"Enable it (`onezone enable {scene.world.zone.id}`); while it is disabled, servers "
+            "can be neither added nor removed.",
+        )
+
+
+def standalone(scene: Scene) -> Iterator[Finding]:
+    """A federated zone has rules of its own."""
+    settings = scene.world.settings
+    if settings is not None and settings.federation_mode.upper() != "STANDALONE":
+        yield Finding(
+            "the zone is federated",
+            f"FEDERATION/MODE is {settings.federation_mode}",
+            "Federations are not handled: upgrade it by the vendor's procedure.",
+        )
+
+
+def settings_seen(scene: Scene) -> Iterator[Finding]:
+    """Without the leader's settings nothing can be judged against them."""
+    settings = scene.world.settings
+    if settings is None:
+        if scene.leader is not None:
+            yield Finding(
+                "the leader's settings are unknown",
+                "one.system.config gave no answer",
+                "Use oneadmin's credentials: the call is theirs alone.",
+            )
+    elif settings.xmlrpc_timeout_ms == 0:
+        yield Finding(
+            "a dead server would block the others for ever",
+            "XMLRPC_TIMEOUT_MS is 0",
+            "Set it to 1000 in the RAFT section of every oned.conf, and restart one by one.",
+        )
+
+
+def members_healthy(scene: Scene) -> Iterator[Finding]:
+    """Every member was seen healthy, but for the one that a step of ours was busy with."""
+    busy_with = scene.interrupted
+    for member in scene.down:
+        if member is busy_with:
+            continue
+        # Without any leader nobody is caught up; that is said once, by its own gate.
+        if scene.leader is None and member.raft is not None:
+            continue
+        yield Finding(
+            f"server {member.server.id} ({member.server.name}) is {_standing(member, scene)}",
+            member.problem or _evidence(member),
+            "A roll begins and goes on with healthy servers only: repair it, or take it out of "
+            "the zone for good, stopped and masked first.",
+        )
+
+
+def quorum_holds(scene: Scene) -> Iterator[Finding]:
+    """A majority of all listed servers was seen healthy."""
+    if scene.leader is not None and not scene.quorum.holds:
+        yield Finding(
+            "no quorum",
+            str(scene.quorum),
+            "Bring servers back until a majority of those listed is healthy.",
+        )
+
+
+def same_term(scene: Scene) -> Iterator[Finding]:
+    """Members in another term than the leader's are in, or before, another election."""
+    leader = scene.leader
+    if leader is None or leader.raft is None:
+        return
+    for member in scene.world.members:
+        if member.raft is None or member is scene.interrupted:
+            continue
+        if member.raft.term != leader.raft.term:
+            yield Finding(
+                f"{member.server.name} is in another term than the leader",
+                f"{member.raft.term}, and {leader.server.name} in {leader.raft.term}",
+                "Wait until no election is going on. If it stays, something outside of the zone "
+                "asks for votes: look for a removed server or a copy that still runs.",
+            )
+
+
+def machines_seen(scene: Scene) -> Iterator[Finding]:
+    """A machine that cannot be looked into may hold the VIP, and cannot be stopped."""
+    for member in scene.world.members:
+        if member.facts is None and scene.counts(member):
+            yield Finding(
+                f"the machine of {member.server.name} cannot be looked into",
+                f"no answer over ssh at {member.server.address}",
+                "Give it the ssh key of the configuration, and take care that the port is open.",
+            )
+
+
+def one_vip(scene: Scene) -> Iterator[Finding]:
+    """Exactly one machine holds the virtual IP, and it is the leader's."""
+    holders = scene.world.vip_holders
+    leader = scene.leader
+    # From the end of an old leader until the new one's hook has run, nobody may hold it.
+    changing = any(m is scene.interrupted for m in scene.old) or scene.handing_over is not None
+    if len(holders) > 1:
+        yield Finding(
+            "more than one machine holds the virtual IP",
+            ", ".join(holders),
+            "Take it off all but the leader's (`ip address del …`).",
+        )
+    elif not holders:
+        if not changing:
+            yield Finding(
+                "no machine holds the virtual IP",
+                f"{len(scene.world.members)} members and {len(scene.world.node_facts)} further "
+                "nodes looked at",
+                "Look at the leader's RAFT_LEADER_HOOK in oned.conf and at its oned.log.",
+            )
+    elif leader is not None and holders != (leader.host.name,):
+        yield Finding(
+            "the virtual IP is not on the leader's machine",
+            f"{holders[0]} holds it, {leader.host.name} leads",
+            "Look at the Raft hooks in oned.conf on both machines.",
+        )
+
+
+def same_schema(scene: Scene) -> Iterator[Finding]:
+    """``oned`` starts only on exactly the database version that it was built for."""
+    required = scene.wanted.image.schema
+    for member in scene.world.members:
+        if member.facts is None or not scene.counts(member):
+            continue
+        if member.facts.schema is None:
+            yield Finding(
+                f"the database schema of {member.server.name} is unknown",
+                "onedb version gave no answer there",
+                "Run `onedb version -v` on it as oneadmin.",
+            )
+        elif member.facts.schema != required:
+            yield Finding(
+                "cut-over needed: the wanted image has another database schema",
+                f"{member.server.name} has {member.facts.schema}, "
+                f"{scene.wanted.image.version} requires {required}",
+                "Servers of both cannot serve one zone, so this cannot be rolled. Choose a "
+                "version of the same schema, or plan a cut-over.",
+            )
+
+
+def not_older(scene: Scene) -> Iterator[Finding]:
+    """OpenNebula knows no way back."""
+    wanted = scene.wanted.image.version
+    newer = {
+        m.version: m.server.name
+        for m in scene.world.members
+        if m.version is not None and version_key(m.version) > version_key(wanted)
+    }
+    if newer:
+        version = max(newer, key=version_key)
+        yield Finding(
+            "the wanted image is older than the zone",
+            f"{newer[version]} runs {version}, the image has {wanted}",
+            f"Bake {version} or later.",
+        )
+
+
+def steering(scene: Scene) -> Iterator[Finding]:
+    """The steered server must win, and must not stand against a healthy leader."""
+    settings, limits = scene.world.settings, scene.wanted.limits
+    if settings is None or not scene.old_leads:
+        return
+    steered = limits.steered_election_timeout_ms
+    if steered < 2 * settings.broadcast_timeout_ms:
+        yield Finding(
+            "the steered election timeout would topple healthy leaders",
+            f"{steered} ms, and heartbeats come every {settings.broadcast_timeout_ms} ms",
+            f"Set rollout.steered_election_timeout_ms to {2 * settings.broadcast_timeout_ms} "
+            "or more.",
+        )
+    if steered >= limits.election_timeout_ms:
+        yield Finding(
+            "the steered election timeout would not win the election",
+            f"{steered} ms, and the other servers' is {limits.election_timeout_ms} ms",
+            "Set rollout.steered_election_timeout_ms below oned.election_timeout_ms.",
+        )
+
+
+def log_window(scene: Scene) -> Iterator[Finding]:
+    """A seed is good only as long as the leader still holds every record after it."""
+    settings, limits = scene.world.settings, scene.wanted.limits
+    if settings is None or all(scene.is_seeded(spec) for spec in scene.targets):
+        return
+    budget = limits.log_window_share * settings.log_retention
+    expected = scene.world.records_per_second * limits.seed_s
+    if expected >= budget:
+        yield Finding(
+            "the log may outrun the seeds",
+            f"{scene.world.records_per_second:.1f} records/s for up to {limits.seed_s:g} s are "
+            f"{expected:.0f}, and LOG_RETENTION {settings.log_retention} leaves {budget:.0f}",
+            "Roll when there is less to write, lower rollout.timeouts.seed_s to what a seed "
+            "takes, or raise LOG_RETENTION.",
+        )
+
+
+def secrets_seen(scene: Scene) -> Iterator[Finding]:
+    """New nodes get the secrets of the machine they are seeded from."""
+    source = scene.source
+    if source is not None and source.facts is not None and source.facts.secret_digest is None:
+        yield Finding(
+            f"the secrets of {source.host.name} cannot be read",
+            "no digest of /var/lib/one/.one",
+            "See that the ssh user may read it.",
+        )
+
+
+def places_free(scene: Scene) -> Iterator[Finding]:
+    """Names and addresses of the new nodes belong to nobody else in the zone."""
+    wanted = scene.wanted
+    if len(scene.targets) < wanted.size:
+        yield Finding(
+            f"generation {scene.slot} has too few addresses",
+            f"{len(scene.targets)} of {wanted.size}",
+            "Complete network.generations in the configuration.",
+        )
+    for spec in scene.targets:
+        for member in scene.world.members:
+            server = member.server
+            if server.address == spec.address and scene.node_of(spec) is None:
+                yield Finding(
+                    f"the address of the new node {spec.name} is in use",
+                    f"server {server.id} ({server.name}) answers at {server.endpoint}",
+                    "Both generations' addresses hold servers: finish or take back the rollout "
+                    "that brought them there, or configure other addresses.",
+                )
+            elif server.name == spec.name and server.address != spec.address:
+                yield Finding(
+                    f"the name of the new node {spec.name} is in use",
+                    f"server {server.id} at {server.endpoint}",
+                    "OpenNebula takes a second server of a name without a word: rename that one.",
+                )
+
+
+def no_strays(scene: Scene) -> Iterator[Finding]:
+    """A server that runs outside of the zone topples its leader."""
+    listed = {m.server.address for m in scene.world.members}
+    for node in scene.world.nodes:
+        facts = scene.world.node_facts.get(node.spec.name)
+        if node.spec.address not in listed and facts is not None and facts.oned_active:
+            yield Finding(
+                f"oned runs on {node.spec.name}, which is not in the zone",
+                f"opennebula.service is active at {node.spec.address}",
+                "It votes all the same. Stop and mask the unit there.",
+            )
+
+
+def seeds_replaceable(scene: Scene) -> Iterator[Finding]:
+    """A running ``oned`` whose database has to be replaced is stopped by its operator."""
+    for member in scene.down:
+        spec = scene.target_of(member)
+        if spec is None or member.facts is None or not member.facts.oned_active:
+            continue
+        node = scene.node_of(spec)
+        running = node is not None and node.state is NodeState.RUNNING
+        if running and scene.leader is not None and not scene.is_seeded(spec):
+            yield Finding(
+                f"{member.server.name} runs on a database that cannot catch up",
+                "the leader no longer holds the records that it lacks, or its secrets differ",
+                "Stop opennebula.service on it: it is then seeded anew.",
+            )
+
+
+def large_enough(scene: Scene) -> Iterator[Finding]:
+    """With two voters both are needed: one cannot be stopped without losing the zone."""
+    listed, wanted = len(scene.world.members), scene.wanted.size
+    if min(listed, wanted) == 1 and (scene.old or listed != wanted):
+        yield Finding(
+            "a zone of one server cannot be rolled",
+            f"{listed} server{'s' * (listed != 1)} listed, {wanted} wanted; of two voters both "
+            "are needed, so that whichever stops, nobody can be elected",
+            "Roll between sizes of three or more. For a single server there is the planned "
+            "outage: stop it, move its database to the new node, start that one.",
+        )
+
+
+GATES: tuple[Gate, ...] = (
+    one_leader,
+    enabled,
+    standalone,
+    settings_seen,
+    members_healthy,
+    quorum_holds,
+    same_term,
+    machines_seen,
+    one_vip,
+    same_schema,
+    not_older,
+    large_enough,
+    steering,
+    log_window,
+    secrets_seen,
+    places_free,
+    no_strays,
+    seeds_replaceable,
+)
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Versions in their order: 6.10.0 comes after 6.9.1."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match.group().split(".")) if match else ()
+
+
+def _standing(member: Member, scene: Scene) -> str:
+    limit = scene.wanted.limits.max_lag_records
+    if member.lag is not None and member.lag > limit:
+        return f"{member.lag} records behind, {limit} are allowed"
+    return member.health.value
+
+
+def _evidence(member: Member) -> str:
+    if member.raft is None:
+        return f"no answer from {member.server.endpoint}"
+    return f"{member.raft.state.name.lower()} in term {member.raft.term}"

@@ -1,0 +1,285 @@
+"""The observed world in the planner's words: who is new, who is old, who counts.
+
+* A node is of the **new** generation iff it runs the wanted image under a wanted name at that
+  name's address; every other node, and every member without a node (a zone that somebody else
+  built), is **old**.
+* A member **counts** iff it was seen healthy and caught up. Unknown is unhealthy.
+* Members and nodes are matched by address.
+"""
+
+from dataclasses import dataclass
+
+from onebaton.model import (
+    FrontEndFacts,
+    Health,
+    Member,
+    Node,
+    NodeSpec,
+    NodeState,
+    RaftState,
+    World,
+)
+from onebaton.plan.quorum import Quorum
+from onebaton.plan.wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A world, looked at with what is wanted in mind.
+
+    :param slot: where the new generation lives or will live.
+    :param targets: the wanted nodes, in the order in which they join.
+    """
+
+    wanted: Wanted
+    world: World
+    slot: str
+    targets: tuple[NodeSpec, ...]
+
+    @classmethod
+    def of(cls, wanted: Wanted, world: World) -> "Scene":
+        """Choose the slot that already holds new nodes, or else the free one."""
+        slot = _slot(wanted, world)
+        return cls(wanted, world, slot, wanted.specs(slot))
+
+    # Nodes
+
+    def node_at(self, address: str) -> Node | None:
+        """The platform's node at an address."""
+        return next((n for n in self.world.nodes if n.spec.address == address), None)
+
+    def node_of(self, spec: NodeSpec) -> Node | None:
+        """The platform's node for a wanted one, in whatever state, if it is the right one."""
+        node = self.node_at(spec.address)
+        return node if node is not None and _same(node.spec, spec) else None
+
+    def facts_of(self, spec: NodeSpec) -> FrontEndFacts | None:
+        """What was seen over ssh of a wanted node."""
+        member = self.member_of(spec)
+        return member.facts if member is not None else self.world.node_facts.get(spec.name)
+
+    def is_up(self, spec: NodeSpec) -> bool:
+        """The node runs and answers over ssh."""
+        node = self.node_of(spec)
+        running = node is not None and node.state is NodeState.RUNNING
+        return running and self.facts_of(spec) is not None
+
+    @property
+    def leftovers(self) -> tuple[Node, ...]:
+        """Nodes that are neither wanted nor members, by name."""
+        wanted = {(s.name, s.address, s.image_digest) for s in self.targets}
+        listed = {m.server.address for m in self.world.members}
+        return tuple(
+            node
+            for node in sorted(self.world.nodes, key=lambda n: n.spec.name)
+            if (node.spec.name, node.spec.address, node.spec.image_digest) not in wanted
+            and node.spec.address not in listed
+        )
+
+    @property
+    def blocking(self) -> tuple[Node, ...]:
+        """Leftovers that have the name or the address of a wanted node."""
+        names = {s.name for s in self.targets}
+        addresses = {s.address for s in self.targets}
+        return tuple(
+            n for n in self.leftovers if n.spec.name in names or n.spec.address in addresses
+        )
+
+    # Members
+
+    def member_of(self, spec: NodeSpec) -> Member | None:
+        """The member at a wanted node's address."""
+        return next((m for m in self.world.members if m.server.address == spec.address), None)
+
+    def target_of(self, member: Member) -> NodeSpec | None:
+        """The wanted node that a member runs on, ``None`` for an old member."""
+        for spec in self.targets:
+            if spec.address == member.server.address and self.node_of(spec) is not None:
+                return spec
+        return None
+
+    @property
+    def new(self) -> tuple[Member, ...]:
+        """Members of the new generation, by server id: the first has joined first."""
+        return tuple(m for m in self._by_id if self.target_of(m) is not None)
+
+    @property
+    def old(self) -> tuple[Member, ...]:
+        """All other members, by server id."""
+        return tuple(m for m in self._by_id if self.target_of(m) is None)
+
+    @property
+    def _by_id(self) -> tuple[Member, ...]:
+        return tuple(sorted(self.world.members, key=lambda m: m.server.id))
+
+    @property
+    def waiting(self) -> tuple[NodeSpec, ...]:
+        """Wanted nodes that are not members yet, in the order in which they join."""
+        return tuple(s for s in self.targets if self.member_of(s) is None)
+
+    @property
+    def complete(self) -> bool:
+        """Every wanted node is a member and counts."""
+        return len(self.new) == self.wanted.size and all(self.counts(m) for m in self.new)
+
+    @property
+    def leader(self) -> Member | None:
+        """The one member that leads."""
+        return self.world.leader
+
+    @property
+    def old_leads(self) -> bool:
+        """The hand-over is still to come."""
+        leader = self.leader
+        return leader is not None and self.target_of(leader) is None
+
+    @property
+    def successor(self) -> Member | None:
+        """The new member to hand over to: the first that joined, which all later ones know."""
+        return self.new[0] if self.new else None
+
+    def caught_up(self, member: Member) -> bool:
+        """Seen healthy, and not further behind the leader than the limit."""
+        if member.health is not Health.HEALTHY or member.raft is None:
+            return False
+        if member.is_leader:
+            return True
+        near = member.lag is not None and member.lag <= self.wanted.limits.max_lag_records
+        return near and member.raft.state is RaftState.FOLLOWER
+
+    def counts(self, member: Member) -> bool:
+        """It can be relied on for a quorum.
+
+        Between the end of the old leader and the next election nobody can be caught up with
+        anybody; there, the members that answer count.
+        """
+        if self.handing_over is None:
+            return self.caught_up(member)
+        return answers(member)
+
+    @property
+    def down(self) -> tuple[Member, ...]:
+        """Members that do not count, by server id."""
+        return tuple(m for m in self._by_id if not self.counts(m))
+
+    @property
+    def quorum(self) -> Quorum:
+        """The zone in numbers. Every listed server is a voter."""
+        members = self.world.members
+        return Quorum(len(members), sum(1 for m in members if self.counts(m)))
+
+    # What an interrupted rollout leaves behind
+
+    @property
+    def handing_over(self) -> Member | None:
+        """The old leader, if it was cut off and nobody else leads yet.
+
+        Exactly what :class:`~onebaton.plan.actions.HandOver` passes through: no leader; one
+        old member, stopped and masked; every wanted node a member that answers.
+        """
+        if any(m.is_leader for m in self.world.members) or len(self.old) != 1:
+            return None
+        old = self.old[0]
+        others = [m for m in self.world.members if m is not old]
+        complete = len(self.new) == self.wanted.size and all(answers(m) for m in others)
+        return old if complete and put_away(old) else None
+
+    @property
+    def interrupted(self) -> Member | None:
+        """The one member that may be down because a step of ours was interrupted.
+
+        A rollout never has more than one member down, and only these two kinds:
+
+        * a new one, in the middle of its join or restart, or whose machine vanished;
+        * an old one, stopped and masked, when the plan had come to retire old ones.
+        """
+        if len(self.down) != 1:
+            return None
+        member = self.down[0]
+        spec = self.target_of(member)
+        if spec is not None:
+            node = self.node_of(spec)
+            vanished = node is not None and node.state is NodeState.VANISHED
+            return member if vanished or member.facts is not None else None
+        if put_away(member) and (self.complete or self.crowded):
+            return member
+        return None
+
+    @property
+    def crowded(self) -> bool:
+        """One by one, and there are more members than wanted: an old one goes before a join."""
+        return self.wanted.strategy == "one-by-one" and len(self.world.members) > self.wanted.size
+
+    # Seeds
+
+    @property
+    def source(self) -> Member | None:
+        """Where databases are copied from: a follower; the leader if there is no follower.
+
+        The first of the old ones: they are known to serve, and the new ones are spared.
+        """
+        able = [m for m in (*self.old, *self.new) if self.caught_up(m) and m.facts is not None]
+        followers = [m for m in able if not m.is_leader]
+        return next(iter([*followers, *able]), None)
+
+    @property
+    def log_window(self) -> float | None:
+        """How many records a seed may be behind; ``None`` if the zone's settings are unknown."""
+        settings = self.world.settings
+        if settings is None:
+            return None
+        return self.wanted.limits.log_window_share * settings.log_retention
+
+    def in_window(self, facts: FrontEndFacts) -> bool:
+        """The leader still holds every record that the database lacks, with room to spare."""
+        leader = self.leader
+        if facts.database is None or leader is None or leader.raft is None:
+            return False
+        behind = leader.raft.log_index - facts.database.last_applied
+        return self.log_window is None or behind < self.log_window
+
+    def is_seeded(self, spec: NodeSpec) -> bool:
+        """A node's database and secrets can be joined with, judged by content."""
+        facts, source = self.facts_of(spec), self.source
+        if facts is None or source is None or source.facts is None:
+            return False
+        same_secrets = (
+            facts.secret_digest is not None and facts.secret_digest == source.facts.secret_digest
+        )
+        return same_secrets and self.in_window(facts)
+
+
+def answers(member: Member) -> bool:
+    """It speaks for itself as a member of the zone."""
+    return member.raft is not None and member.raft.state is not RaftState.SOLO
+
+
+def put_away(member: Member) -> bool:
+    """Seen stopped and masked: it will not come back by itself."""
+    facts = member.facts
+    stopped = facts is not None and not facts.oned_active and facts.oned_masked
+    return stopped and member.raft is None
+
+
+def _same(one: NodeSpec, other: NodeSpec) -> bool:
+    """The same machine from the same image, whatever the image is called by now."""
+    return (one.name, one.address, one.image_digest) == (
+        other.name,
+        other.address,
+        other.image_digest,
+    )
+
+
+def _slot(wanted: Wanted, world: World) -> str:
+    listed = {m.server.address for m in world.members}
+
+    def rank(slot: str) -> tuple[int, int, bool, bool, str]:
+        addresses = set(wanted.slots[slot])
+        specs = wanted.specs(slot)
+        new = [n for n in world.nodes if any(_same(n.spec, s) for s in specs)]
+        members = [n for n in new if n.spec.address in listed]
+        taken = bool(addresses & listed)
+        used = any(n.spec.address in addresses for n in world.nodes)
+        return (-len(members), -len(new), taken, used, slot)
+
+    return min(wanted.slots, key=rank)
