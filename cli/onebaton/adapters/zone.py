@@ -206,7 +206,7 @@ class OneZone:
             client._do_request = exchange
             answer = getattr(client, method)(*params)
         except FailedCallError as failed:
-            return failed.failure
+            return Failure(self._clean(failed.failure.text), failed.failure.code)
         except NoAnswerError as error:
             return Failure(error.text)
         except (SyntaxError, GDSParseError) as error:  # lxml's is a SyntaxError
@@ -221,7 +221,7 @@ class OneZone:
     def _error(
         self, endpoint: str, method: str, failure: Failure
     ) -> UnavailableError | ZoneRefusal:
-        text = self._clean(failure.text)
+        text = failure.text
         if failure.code is None:
             return UnavailableError(
                 f"{endpoint} did not answer {method}: {text}",
