@@ -23,11 +23,13 @@ class Options:
 
     :param config: path of ``cluster.yaml``.
     :param version: overrides ``image.version``.
+    :param state: overrides ``state``; relative to the working folder.
     """
 
     config: Path
     reporter: Reporter
     version: str | None = None
+    state: str | None = None
 
 
 def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
