@@ -80,24 +80,6 @@ class StatusView:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRow:
-    """An entry of the image catalogue.
-
-    :param built_at: ISO 8601, UTC.
-    """
-
-    name: str
-    version: str
-    schema: str
-    digest: str
-    recipe_digest: str
-    base: str
-    platform: str
-    built_at: str
-    packer_version: str
-
-
-@dataclass(frozen=True, slots=True)
 class PlanRow:
     """A step that is to come, with the quorum as it will be while it runs.
 

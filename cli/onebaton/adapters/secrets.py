@@ -1,0 +1,85 @@
+"""Fetches secrets from where the configuration says they are.
+
+A message names the key and the place, never what was found there: neither a file's content
+nor what a command printed.
+"""
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from onebaton.adapters import process
+from onebaton.config import SecretSource
+from onebaton.errors import ConfigError, DeadlineError, UnavailableError
+from onebaton.model import Secret
+from onebaton.ports import Reporter
+
+#: A command may ask a vault over the network, and no more.
+COMMAND_TIMEOUT_S = 60.0
+
+
+def resolve(
+    source: SecretSource,
+    *,
+    key: str,
+    reporter: Reporter,
+    environ: Mapping[str, str] | None = None,
+) -> Secret:
+    """The secret: the first line of what its source holds.
+
+    :param key: the configuration's key, for messages, e.g. ``zone.credentials.password``.
+    :param environ: by default this process's environment.
+    :raises ConfigError: if there is nothing, or the source cannot be read.
+    :raises UnavailableError: if the command cannot be started.
+    :raises DeadlineError: if the command does not end in time.
+    """
+    if source.file is not None:
+        place, text = f"the file {source.file}", _from_file(source.file, key, reporter)
+    elif source.env is not None:
+        place = f"the environment variable {source.env}"
+        text = (os.environ if environ is None else environ).get(source.env, "")
+    else:
+        words = source.command or ()
+        place, text = f"the output of {words[0]}", _from_command(words, key)
+    lines = text.splitlines()
+    secret = lines[0].strip() if lines else ""
+    if not secret:
+        raise ConfigError(
+            f"{key}: {place} is empty or not there",
+            resolution="Put the secret on its first line, then run the same command again.",
+        )
+    return Secret(secret)
+
+
+def _from_file(path: Path, key: str, reporter: Reporter) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
+    except UnicodeDecodeError:
+        raise ConfigError(f"{key}: the file {path} is not text in UTF-8") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{key}: the file {path} cannot be read: {error.strerror}",
+            resolution="Put the secret on its first line, then run the same command again.",
+        ) from None
+    if mode & stat.S_IROTH:
+        reporter.warn(f"{key}: everybody may read {path}; run: chmod 600 {path}")
+    return text
+
+
+def _from_command(words: Sequence[str], key: str) -> str:
+    what = f"{key}: the command {words[0]}"
+    try:
+        completed = process.run(words, timeout_s=COMMAND_TIMEOUT_S, check=False)
+    except DeadlineError:
+        # Its own details hold what the command printed.
+        raise DeadlineError(f"{what} did not end within {COMMAND_TIMEOUT_S:g} s") from None
+    except UnavailableError as error:
+        raise UnavailableError(f"{key}: {error.message}", resolution=error.resolution) from None
+    if completed.status != 0:
+        raise ConfigError(
+            f"{what} failed with status {completed.status}",
+            resolution="Run it by hand to see why; its output is not shown here.",
+        )
+    return completed.stdout

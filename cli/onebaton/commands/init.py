@@ -1,0 +1,41 @@
+"""``onebaton init``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from onebaton.commands import options as o
+
+app = o.new_app()
+
+
+@app.command()
+def init(
+    *,
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = o.DEFAULT_CONFIG,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file if it is there.")
+    ] = False,
+    platform: Annotated[
+        Literal["podman"], typer.Option("--platform", help="Where nodes run.")
+    ] = "podman",
+    name: Annotated[str, typer.Option("--name", help="The zone's name.")] = "lab",
+    version: Annotated[
+        str, typer.Option("--version", help="OpenNebula version to bake.")
+    ] = "6.10.5",
+    repository: Annotated[
+        str | None,
+        typer.Option(
+            "--repository",
+            help="Web address or local folder of the packages; by default the vendor's.",
+        ),
+    ] = None,
+) -> None:
+    """Write a cluster.yaml with every option, its default and what it is for."""
+    from onebaton.adapters.startfile import Choices, write
+    from onebaton.ui.output import show_line
+
+    write(path, Choices(platform, name, version, repository), force=force)
+    show_line(f"wrote {path}; its comments name the files to put beside it")
+    show_line(f"then: onebaton config check --config {path}")

@@ -1,0 +1,68 @@
+"""Options that several commands share, and what they are turned into."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from onebaton.wiring import Options
+
+Config = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="ONEBATON_CONFIG", help="The cluster's description."),
+]
+State = Annotated[
+    str | None,
+    typer.Option("--state", help="Folder of journal, catalogue and plans, instead of `state`."),
+]
+Version = Annotated[
+    str | None,
+    typer.Option(
+        "--version", envvar="ONEBATON_VERSION", help="OpenNebula version, not `image.version`."
+    ),
+]
+Plain = Annotated[
+    bool | None,
+    typer.Option(
+        "--plain/--no-plain",
+        help="Log lines, or a live line; by default a live line on a terminal only.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Keep every line of progress.")]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+
+DEFAULT_CONFIG = Path("cluster.yaml")
+
+
+def new_app() -> typer.Typer:
+    """An app for one command.
+
+    Without rich, which is slow to import; without typer's tracebacks, which show the values
+    of variables.
+    """
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        pretty_exceptions_show_locals=False,
+    )
+
+
+@contextmanager
+def opened(
+    config: Path,
+    *,
+    plain: bool | None,
+    verbose: bool,
+    state: str | None,
+    version: str | None = None,
+) -> Iterator["Options"]:
+    """What a use case is given, while its reporter is open."""
+    from onebaton.ui.console import open_reporter
+    from onebaton.wiring import Options
+
+    with open_reporter(plain=plain, verbose=verbose) as reporter:
+        yield Options(config=config, reporter=reporter, version=version, state=state)

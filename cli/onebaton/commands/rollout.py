@@ -1,0 +1,26 @@
+"""``onebaton rollout``."""
+
+from onebaton.commands import options as o
+
+app = o.new_app()
+
+
+@app.command()
+def rollout(
+    *,
+    config: o.Config = o.DEFAULT_CONFIG,
+    version: o.Version = None,
+    state: o.State = None,
+    plain: o.Plain = None,
+    verbose: o.Verbose = False,
+    json: o.Json = False,
+) -> None:
+    """Bring the zone onto the configured image, step by step.
+
+    It can be stopped with ^C and killed at any moment: run it again, and it goes on."""
+    from onebaton import wiring
+    from onebaton.ui.output import show
+
+    with o.opened(config, plain=plain, verbose=verbose, state=state, version=version) as options:
+        report = wiring.rollout(options)
+    show(report, as_json=json)

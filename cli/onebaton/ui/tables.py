@@ -1,0 +1,168 @@
+"""Tables of status, images, plan and report."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from onebaton.model import Health, Image
+from onebaton.views import GapRow, MemberRow, NodeRow, PlanView, ReportView, StatusView, StepRow
+
+#: Where no terminal says how wide it is: a log, whose reader scrolls.
+LOG_WIDTH = 200
+
+_NOTHING = "-"
+_STYLES = {
+    Health.HEALTHY.value: "green",
+    Health.LAGGING.value: "yellow",
+    Health.UNHEALTHY.value: "red",
+    Health.UNKNOWN.value: "red",
+    "done": "green",
+    "failed": "red",
+    "skipped": "dim",
+}
+
+
+def show(what: StatusView | PlanView | ReportView | Sequence[Image], stream: TextIO) -> None:
+    """Print a view's tables."""
+    width = None if stream.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
+    console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+    match what:
+        case StatusView():
+            parts = _status(what, console.width)
+        case PlanView():
+            parts = _plan(what)
+        case ReportView():
+            parts = _report(what)
+        case _:
+            parts = iter([_images(what) if what else Text("no image was baked yet")])
+    for part in parts:
+        console.print(part)
+
+
+def _status(view: StatusView, width: int) -> Iterator[RenderableType]:
+    holders = ", ".join(view.vip_holders) or "nobody"
+    yield Text(
+        f"zone {view.zone_name} ({view.zone_id}), {'enabled' if view.enabled else 'disabled'}, "
+        f"leader {view.leader or 'none'}, VIP {view.vip} held by {holders}"
+    )
+    # A narrow terminal gets the machines' side in the second table only.
+    wide = _members(view.members, machines=True)
+    fits = Console(width=LOG_WIDTH).measure(wide).maximum <= width
+    yield wide if fits else _members(view.members, machines=False)
+    others = [node for node in view.nodes if not fits or node.server_id is None]
+    if others:
+        yield _nodes(others)
+    for member in view.members:
+        if member.problem:
+            yield Text(f"{member.name}: {member.problem}", style="yellow")
+    for problem in view.problems:
+        yield Text(problem, style="red")
+
+
+def _members(members: Sequence[MemberRow], *, machines: bool) -> Table:
+    heads = ["id", "server", "endpoint", "state", "term", "index", "lag", "health", "version"]
+    heads += ["schema", "VIP", *(["node", "gen", "image"] if machines else [])]
+    table = _table(*heads, right=("id", "term", "index", "lag"))
+    for row in members:
+        cells = [row.id, row.name, row.endpoint, row.state, row.term, row.log_index, row.lag]
+        cells += [row.health, row.version, row.schema, _mark(holds=row.holds_vip)]
+        cells += [row.node, row.generation, row.image] if machines else []
+        table.add_row(*map(_cell, cells))
+    return table
+
+
+def _nodes(nodes: Sequence[NodeRow]) -> Table:
+    table = _table("node", "address", "state", "gen", "image", "server id", right=("server id",))
+    for row in nodes:
+        cells = (row.name, row.address, row.state, row.generation, row.image, row.server_id)
+        table.add_row(*map(_cell, cells))
+    return table
+
+
+def _images(images: Sequence[Image]) -> Table:
+    table = _table("image", "version", "schema", "built", "base", "platform", "packer", "digest")
+    for image in images:
+        cells = (image.name, image.version, image.schema, image.built_at, image.base)
+        # Enough of a digest to tell two images apart.
+        digest = image.digest.removeprefix("sha256:")[:12]
+        table.add_row(*map(_cell, (*cells, image.platform, image.packer_version, digest)))
+    return table
+
+
+def _plan(view: PlanView) -> Iterator[RenderableType]:
+    yield Text(view.title, style="bold")
+    yield Text(
+        f"{view.from_version or 'unknown'} → {view.to_version}, {view.strategy}: {view.reason}"
+    )
+    if view.steps:
+        table = _table("#", "step", "what", "why", "quorum", right=("#",))
+        for row in view.steps:
+            votes = f"{row.healthy} of {row.voters} healthy, {row.needed} needed"
+            quorum = f"{row.quorum} ({votes})" if row.quorum else votes
+            table.add_row(*map(_cell, (row.number, row.step_id, row.what, row.why, quorum)))
+        yield table
+    else:
+        yield Text("nothing to do", style="green")
+    for warning in view.warnings:
+        yield Text(f"warning: {warning}", style="yellow")
+
+
+def _report(view: ReportView) -> Iterator[RenderableType]:
+    yield Text(view.title, style="bold")
+    if view.steps:
+        yield _steps(view.steps)
+    if view.gaps:
+        yield _gaps(view.gaps)
+    for note in view.notes:
+        yield Text(note)
+
+
+def _steps(steps: Sequence[StepRow]) -> Table:
+    table = _table("step", "what", "began", "took", "outcome", right=("took",))
+    for row in steps:
+        took = None if row.duration_s is None else f"{row.duration_s:.1f} s"
+        cells = (row.step_id, row.what, _time_of_day(row.started_at), took, row.outcome)
+        table.add_row(*map(_cell, cells))
+    return table
+
+
+def _gaps(gaps: Sequence[GapRow]) -> Table:
+    right = ("longest gap", "requests", "failed")
+    table = _table(
+        "through", "kind", "longest gap", "from", "to", "requests", "failed", right=right
+    )
+    for row in gaps:
+        times = (_time_of_day(row.began_at, ms=True), _time_of_day(row.ended_at, ms=True))
+        cells = (row.target, row.kind, f"{row.longest_s:.2f} s", *times, row.requests, row.failed)
+        table.add_row(*map(_cell, cells))
+    return table
+
+
+def _table(*heads: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        table.add_column(head, justify="right" if head in right else "left", overflow="fold")
+    return table
+
+
+def _cell(value: object) -> Text:
+    text = _NOTHING if value is None else str(value)
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def _mark(*, holds: bool | None) -> str:
+    return "?" if holds is None else "yes" if holds else _NOTHING
+
+
+def _time_of_day(at: float | None, *, ms: bool = False) -> str | None:
+    """Local time, as in the log lines."""
+    if at is None:
+        return None
+    text = time.strftime("%H:%M:%S", time.localtime(at))
+    return f"{text}.{int(at * 1000) % 1000:03d}" if ms else text
