@@ -56,6 +56,7 @@ def serving(replay: Replay) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one piece, or each answer costs a delayed ACK
 
         def setup(self):
             replay.connections += 1

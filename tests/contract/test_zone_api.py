@@ -1,16 +1,11 @@
 """One suite for whatever implements ``ports.ZoneApi``: the adapter against recorded answers
-and against any zone named by the environment, and the fake.
-
-``ONEBATON_CONTRACT_ENDPOINTS``: endpoints of a zone's servers, separated by commas.
-``ONEBATON_CONTRACT_AUTH_FILE``: a file that holds ``user:password``.
+and against a living zone (the stand-in's, or any that the environment names), and the fake.
 """
 
-import os
 import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from tests.contract import loopback
@@ -23,8 +18,6 @@ from onebaton.model import RaftState, Secret
 from onebaton.ports import ZoneApi
 
 pytestmark = pytest.mark.contract
-
-NAMED_ZONE = ["named zone"] if os.environ.get("ONEBATON_CONTRACT_ENDPOINTS") else []
 
 
 @dataclass
@@ -44,24 +37,23 @@ def fake() -> Subject:
     return Subject(api, stranger, first, tuple(others))
 
 
-def named_zone() -> Subject:
-    endpoints = os.environ["ONEBATON_CONTRACT_ENDPOINTS"]
-    session = Path(os.environ["ONEBATON_CONTRACT_AUTH_FILE"]).read_text(encoding="utf-8").strip()
+def living(request: pytest.FixtureRequest) -> Subject:
+    """A zone of three running servers: the stand-in's, or the one that the environment names."""
+    every, session = request.getfixturevalue("endpoints_of_610")
     api = OneZone(Secret(session))
     stranger = OneZone(Secret(session.partition(":")[0] + ":wrong"))
-    every = [endpoint.strip() for endpoint in endpoints.split(",")]
     leaders = [e for e in every if api.raft_status(e).state is RaftState.LEADER]
     assert len(leaders) == 1
     return Subject(api, stranger, leaders[0], tuple(e for e in every if e not in leaders))
 
 
-@pytest.fixture(params=["6.10.0", "7.0.2", "fake", *NAMED_ZONE])
+@pytest.fixture(params=["6.10.0", "7.0.2", "fake", "living"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """All that can be read from."""
     if request.param == "fake":
         yield fake()
-    elif request.param == "named zone":
-        yield named_zone()
+    elif request.param == "living":
+        yield living(request)
     else:
         api, stranger = OneZone(Secret(SESSION)), OneZone(Secret("oneadmin:wrong"))
         if request.param == "7.0.2":
@@ -73,10 +65,10 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             yield Subject(api, stranger, leader, (second,))
 
 
-@pytest.fixture(params=["fake", *NAMED_ZONE])
+@pytest.fixture(params=["fake", "living"])
 def writable(request: pytest.FixtureRequest) -> Subject:
     """All that can be changed."""
-    return fake() if request.param == "fake" else named_zone()
+    return fake() if request.param == "fake" else living(request)
 
 
 @pytest.fixture

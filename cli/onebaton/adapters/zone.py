@@ -193,8 +193,8 @@ class OneZone:
         *,
         repeatable: bool,
     ) -> T | Failure:
-        from pyone.bindings.supbind import GDSParseError  # noqa: PLC0415 - see the module's text
-        from pyone.server_xrpc import OneServerXRPC  # noqa: PLC0415
+        from pyone.bindings.supbind import GDSParseError
+        from pyone.server_xrpc import OneServerXRPC
 
         def exchange(full_method: str, full_params: Sequence[object]) -> list[Any]:
             request = encode(full_method, full_params)
