@@ -1,0 +1,172 @@
+"""The stand-in takes the times that were measured on a real zone, within a fifth.
+
+The facts are notes of measurements with OpenNebula 6.10: elections, warm-up,
+start and stop. Election timeouts differ between servers here, because with equal
+ones the vote may split, as it does in reality.
+"""
+
+from __future__ import annotations
+
+import time
+import xmlrpc.client
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+
+from tests.standin.harness import (
+    LEADER,
+    SECRET,
+    HarnessError,
+    MariaDB,
+    Server,
+    Zone,
+    mariadb,
+    wait_for,
+    zone,
+)
+
+pytestmark = pytest.mark.integration
+
+_FIFTH = 0.2
+_AFTER_START = {"START_DELAY_S": 0.3, "WARMUP_S": 0.5}
+"""Short where a test measures what comes afterwards; stops keep their real length."""
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[MariaDB]:
+    try:
+        with mariadb() as started:
+            yield started
+    except HarnessError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def _seconds_without_writes(started: Zone, stop: str) -> float:
+    """Stop the leader and write through the others until one takes it."""
+    leader = started.wait_for_leader()
+    others = [one for one in started.servers if one is not leader]
+    assert leader.write("before")[0] is True
+    begun = time.monotonic()
+    if stop == "kill":
+        leader.kill()
+    else:
+        leader.signal(15)
+
+    def written() -> bool:
+        for server in others:
+            try:
+                if server.write("after", timeout_s=2)[0] is True:
+                    return True
+            except (OSError, xmlrpc.client.Error):
+                continue
+        return False
+
+    wait_for(written, 30, "a write after the leader's stop")
+    return time.monotonic() - begun
+
+
+def test_election_after_a_stop_takes_five_seconds(database: MariaDB) -> None:
+    timeouts = (1000, 5000, 6500)
+    with zone(database, election_timeouts_ms=timeouts, delays=_AFTER_START) as started:
+        assert started.wait_for_leader() is started.servers[0]
+        assert _seconds_without_writes(started, "stop") == pytest.approx(5.1, rel=_FIFTH)
+
+
+def test_steered_election_takes_one_second(database: MariaDB) -> None:
+    # The first leads because it started first; the second then has the low timeout.
+    timeouts = (5000, 1000, 5000)
+    with zone(
+        database, election_timeouts_ms=timeouts, delays=_AFTER_START, start=False
+    ) as started:
+        first, steered, third = started.servers
+        first.raft["ELECTION_TIMEOUT_MS"] = 500
+        first.start()
+        third.start()
+        wait_for(lambda: first.raft_status()["STATE"] == LEADER, 20, "the first to lead")
+        steered.start()
+        wait_for(lambda: steered.raft_status()["TERM"] > 0, 10, "the steered one to follow")
+        assert _seconds_without_writes(started, "kill") == pytest.approx(1.1, rel=_FIFTH)
+        assert started.wait_for_leader() is steered
+
+
+@pytest.mark.parametrize(("timeout_ms", "expected_s"), [(1000, 16.0), (5000, 20.0)])
+def test_lone_server_leads_after_its_warm_up(
+    database: MariaDB, timeout_ms: int, expected_s: float
+) -> None:
+    with zone(
+        database, size=1, election_timeouts_ms=(timeout_ms,), delays={}, start=False
+    ) as started:
+        (server,) = started.servers
+        begun = time.monotonic()
+        server.start()
+        wait_for(lambda: server.raft_status()["STATE"] == LEADER, 40, "the lone server to lead")
+        assert time.monotonic() - begun == pytest.approx(expected_s, rel=_FIFTH)
+
+
+def test_heartbeat_ends_the_warm_up(database: MariaDB) -> None:
+    with zone(database, size=1, election_timeouts_ms=(1000,), delays={}, start=False) as started:
+        (server,) = started.servers
+        server.start()
+        begun = time.monotonic()
+        assert _send_heartbeat(server, server.raft_status()["TERM"] + 1)[0] is True
+        wait_for(lambda: server.raft_status()["STATE"] == LEADER, 10, "the lone server to lead")
+        assert time.monotonic() - begun == pytest.approx(1.0, rel=_FIFTH)
+
+
+def _send_heartbeat(server: Server, term: int) -> list[object]:
+    values = ["<i4>-1</i4>", "<i8>0</i8>", f"<i4>{term}</i4>", "<i8>0</i8>", "<i4>0</i4>"]
+    values += ["<i8>0</i8>", "<i4>0</i4>", "<i8>0</i8>", "<string></string>"]
+    params = "".join(f"<param><value>{one}</value></param>" for one in values)
+    body = (
+        "<?xml version='1.0'?><methodCall><methodName>one.zone.replicate</methodName><params>"
+        f"<param><value><string>{SECRET}</string></value></param>{params}</params></methodCall>"
+    )
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+    answer = connection.getresponse().read()
+    connection.close()
+    return list(xmlrpc.client.loads(answer)[0][0])
+
+
+def test_start_takes_five_seconds_and_stop_six(database: MariaDB) -> None:
+    with zone(database, size=1, election_timeouts_ms=(1000,), delays={}, start=False) as started:
+        (server,) = started.servers
+        begun = time.monotonic()
+        server.start()
+        assert time.monotonic() - begun == pytest.approx(5.0, rel=_FIFTH)
+        begun = time.monotonic()
+        server.signal(15)
+        wait_for(lambda: not server.answers(), 1, "requests to be refused at once")
+        assert server.process is not None
+        server.process.wait(timeout=20)
+        assert time.monotonic() - begun == pytest.approx(6.0, rel=_FIFTH)
+        assert server.process.returncode == 0
+        assert not server.lock_file.exists()
+
+
+def test_solo_server_has_no_warm_up(database: MariaDB) -> None:
+    with zone(database, size=1, delays={}, start=False) as started:
+        (server,) = started.servers
+        server.server_id = -1
+        begun = time.monotonic()
+        server.start()
+        assert server.write("solo")[0] is True
+        assert time.monotonic() - begun == pytest.approx(5.0, rel=_FIFTH)
+        assert server.raft_status()["LOG_INDEX"] == -1
+
+
+def test_a_follower_far_behind_catches_up_at_the_real_pace(database: MariaDB) -> None:
+    with zone(database, election_timeouts_ms=(1000, 5000, 6000), delays=_AFTER_START) as started:
+        leader, _, third = started.servers
+        third.kill()
+        third.lock_file.unlink()
+        for number in range(150):
+            assert leader.write(f"missed-{number}")[0] is True
+        third.start()
+        first_index = third.raft_status()["LOG_INDEX"]
+        begun = time.monotonic()
+        target = leader.raft_status()["LOG_INDEX"]
+        wait_for(lambda: third.raft_status()["LOG_INDEX"] >= target, 30, "the third to be level")
+        records_per_s = (target - first_index) / (time.monotonic() - begun)
+        assert 55 * (1 - _FIFTH) <= records_per_s <= 90 * (1 + _FIFTH)
