@@ -32,7 +32,7 @@ class Provision:
 class Found:
     """Start a zone's first server: solo, then listed as server 0, then leading.
 
-    May find any of its parts done already.
+    May find any of its parts done already; a database that is there is kept.
     """
 
     node: str

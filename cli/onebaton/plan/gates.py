@@ -11,10 +11,9 @@ what such a rollout leaves behind when it is interrupted (:attr:`Scene.interrupt
 import re
 from collections.abc import Callable, Iterator
 
-from onebaton.model import Member, NodeState
+from onebaton.model import Member, Node, NodeState
 from onebaton.plan.findings import Finding, refuse_if_any
 from onebaton.plan.scene import Scene
-
 
 Gate = Callable[[Scene], Iterator[Finding]]
 
@@ -289,15 +288,16 @@ def places_free(scene: Scene) -> Iterator[Finding]:
 
 def no_strays(scene: Scene) -> Iterator[Finding]:
     """A server that runs outside of the zone topples its leader."""
-    listed = {m.server.address for m in scene.world.members}
-    for node in scene.world.nodes:
-        facts = scene.world.node_facts.get(node.spec.name)
-        if node.spec.address not in listed and facts is not None and facts.oned_active:
-            yield Finding(
-                f"oned runs on {node.spec.name}, which is not in the zone",
-                f"opennebula.service is active at {node.spec.address}",
-                "It votes all the same. Stop and mask the unit there.",
-            )
+    return (stray(node) for node in scene.strays)
+
+
+def stray(node: Node) -> Finding:
+    """What is wrong with a node where ``oned`` runs outside of the zone."""
+    return Finding(
+        f"oned runs on {node.spec.name}, which is not in the zone",
+        f"opennebula.service is active at {node.spec.address}",
+        "It votes all the same. Stop and mask the unit there.",
+    )
 
 
 def seeds_replaceable(scene: Scene) -> Iterator[Finding]:

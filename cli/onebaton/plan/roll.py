@@ -153,7 +153,7 @@ def heal_member(scene: Scene) -> Choice | None:
         if spec is None:
             continue
         return (
-            _provision(scene, (spec,), f"{spec.name} is a member, and its machine is gone")
+            provision(scene, (spec,), f"{spec.name} is a member, and its machine is gone")
             or _seed(scene, (spec,))
             or _join(scene, spec, f"{spec.name} is a member and not caught up")
         )
@@ -180,7 +180,7 @@ def prepare_and_join(scene: Scene) -> Choice | None:
         return None
     batch = waiting if scene.wanted.strategy == "surge" else waiting[:1]
     return (
-        _provision(scene, batch, f"runs {scene.wanted.image.version}, and no part of the zone yet")
+        provision(scene, batch, f"runs {scene.wanted.image.version}, and no part of the zone yet")
         or _seed(scene, batch)
         or _join(scene, waiting[0], "one at a time, caught up before the next")
     )
@@ -274,7 +274,7 @@ RUNBOOK: tuple[Rule, ...] = (
 )
 
 
-def _provision(scene: Scene, specs: tuple[NodeSpec, ...], why: str) -> Choice | None:
+def provision(scene: Scene, specs: tuple[NodeSpec, ...], why: str) -> Choice | None:
     missing = tuple(spec for spec in specs if not scene.is_up(spec))
     return (Provision(missing), why) if missing else None
 
@@ -293,13 +293,13 @@ def _join(scene: Scene, spec: NodeSpec, why: str) -> Choice:
     member = scene.member_of(spec)
     first = all(member is not None and member.server.id < m.server.id for m in ahead)
     steered = first and scene.old_leads
-    source = _source_name(scene, spec)
+    source = source_name(scene, spec)
     if steered:
         why += "; the first is known to all later ones, so it is the one to lead"
     return Join(spec.name, scene.wanted.endpoint(spec.address), steered, source), why
 
 
-def _source_name(scene: Scene, spec: NodeSpec) -> str:
+def source_name(scene: Scene, spec: NodeSpec) -> str:
     """Where the log is shipped from; a founded zone without a leader has its first server."""
     source: Member | None = scene.source
     if source is None:

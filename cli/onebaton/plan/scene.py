@@ -85,6 +85,18 @@ class Scene:
             n for n in self.leftovers if n.spec.name in names or n.spec.address in addresses
         )
 
+    @property
+    def strays(self) -> tuple[Node, ...]:
+        """Nodes outside of the zone where ``oned`` runs."""
+        listed = {m.server.address for m in self.world.members}
+        return tuple(
+            node
+            for node in self.world.nodes
+            if node.spec.address not in listed
+            and (facts := self.world.node_facts.get(node.spec.name)) is not None
+            and facts.oned_active
+        )
+
     # Members
 
     def member_of(self, spec: NodeSpec) -> Member | None:
