@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.standin.harness import SECRET, HarnessError, MariaDB, mariadb, zone
 
 ENDPOINTS = "ONEBATON_CONTRACT_ENDPOINTS"

@@ -7,13 +7,14 @@ ones the vote may split, as it does in reality.
 
 from __future__ import annotations
 
+import signal
 import time
 import xmlrpc.client
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from typing import cast
 
 import pytest
-
 from tests.standin.harness import (
     LEADER,
     SECRET,
@@ -51,7 +52,7 @@ def _seconds_without_writes(started: Zone, stop: str) -> float:
     if stop == "kill":
         leader.kill()
     else:
-        leader.signal(15)
+        leader.signal(signal.SIGTERM)
 
     def written() -> bool:
         for server in others:
@@ -76,9 +77,7 @@ def test_election_after_a_stop_takes_five_seconds(database: MariaDB) -> None:
 def test_steered_election_takes_one_second(database: MariaDB) -> None:
     # The first leads because it started first; the second then has the low timeout.
     timeouts = (5000, 1000, 5000)
-    with zone(
-        database, election_timeouts_ms=timeouts, delays=_AFTER_START, start=False
-    ) as started:
+    with zone(database, election_timeouts_ms=timeouts, delays=_AFTER_START, start=False) as started:
         first, steered, third = started.servers
         first.raft["ELECTION_TIMEOUT_MS"] = 500
         first.start()
@@ -126,7 +125,7 @@ def _send_heartbeat(server: Server, term: int) -> list[object]:
     connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
     answer = connection.getresponse().read()
     connection.close()
-    return list(xmlrpc.client.loads(answer)[0][0])
+    return cast("list[object]", xmlrpc.client.loads(answer)[0][0])
 
 
 def test_start_takes_five_seconds_and_stop_six(database: MariaDB) -> None:
@@ -136,7 +135,7 @@ def test_start_takes_five_seconds_and_stop_six(database: MariaDB) -> None:
         server.start()
         assert time.monotonic() - begun == pytest.approx(5.0, rel=_FIFTH)
         begun = time.monotonic()
-        server.signal(15)
+        server.signal(signal.SIGTERM)
         wait_for(lambda: not server.answers(), 1, "requests to be refused at once")
         assert server.process is not None
         server.process.wait(timeout=20)

@@ -245,10 +245,8 @@ def build(outdir: Path) -> bool:
         return False
     outdir.mkdir(parents=True, exist_ok=True)
     mark.unlink(missing_ok=True)
-    built = []
-    for version in SCHEMAS:
-        for package in packages(version):
-            built.append((package, _build(package, outdir)))
+    wanted_packages = [package for version in SCHEMAS for package in packages(version)]
+    built = [(package, _build(package, outdir)) for package in wanted_packages]
     keep = {path.name for _, path in built}
     for old in outdir.glob("*.deb"):
         if old.name not in keep:

@@ -214,7 +214,9 @@ class _Transport(xmlrpc.client.Transport):
         return connection
 
 
-def call(endpoint: str, method: str, *params: Any, timeout_s: float = 15.0, secret: str = SECRET) -> Any:
+def call(
+    endpoint: str, method: str, *params: Any, timeout_s: float = 15.0, secret: str = SECRET
+) -> Any:
     """The array a method answers, over a connection of its own."""
     with xmlrpc.client.ServerProxy(endpoint, transport=_Transport(timeout_s)) as proxy:
         return getattr(proxy, method)(secret, *params)
@@ -317,7 +319,9 @@ class Server:
         """
         if self.process is not None and self.process.poll() is not None:
             output = (self.folder / "output").read_text(encoding="utf-8")
-            raise HarnessError(f"{self.name} ended with {self.process.returncode}: {output[-2000:]}")
+            raise HarnessError(
+                f"{self.name} ended with {self.process.returncode}: {output[-2000:]}"
+            )
         try:
             return bool(self.call("one.system.version")[0])
         except (OSError, xmlrpc.client.Error):

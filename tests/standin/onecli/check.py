@@ -25,8 +25,10 @@ def check(connection: Connection, *, dry: bool) -> tuple[int, int]:
         if rows and int(rows[0][0]) >= int(highest):
             continue
         found += 1
-        print(f"[{'UNREPAIRED' if dry else 'REPAIRED'}] pool_control for table {table} is lower "
-              f"than its highest ID {highest}")
+        print(
+            f"[{'UNREPAIRED' if dry else 'REPAIRED'}] pool_control for table {table} is lower "
+            f"than its highest ID {highest}"
+        )
         if not dry:
             connection.run(
                 "REPLACE INTO pool_control (tablename, last_oid) VALUES (%s, %s)",

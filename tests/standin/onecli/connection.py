@@ -171,6 +171,4 @@ def load(address: Address, path: Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        raise CommandFailed(
-            f"Error while restoring MySQL DB {address.name} at {address.server}."
-        )
+        raise CommandFailed(f"Error while restoring MySQL DB {address.name} at {address.server}.")

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import MySQLdb
@@ -82,7 +81,7 @@ def _ordered(version: str) -> tuple[int, ...]:
 
 
 def _when(moment: int) -> str:
-    return datetime.fromtimestamp(moment).strftime("%m/%d %H:%M:%S")
+    return time.strftime("%m/%d %H:%M:%S", time.localtime(moment))
 
 
 def _refuse_if_running() -> None:
@@ -90,9 +89,7 @@ def _refuse_if_running() -> None:
         raise CommandFailed(f"First stop OpenNebula. Lock file found: {_PLACES.lock_file}")
     endpoint = os.environ.get("ONE_XMLRPC") or "http://localhost:2633/RPC2"
     try:
-        answer = call_once(
-            endpoint, "one.system.version", [read_one_auth()], _ANSWER_TIMEOUT_S
-        )
+        answer = call_once(endpoint, "one.system.version", [read_one_auth()], _ANSWER_TIMEOUT_S)
     except OSError as error:
         raise CommandFailed(str(error)) from error
     except CallFailed:
@@ -142,10 +139,10 @@ def _dump_to(address: Address, path: Path) -> None:
 
 
 def _dump_path(address: Address) -> Path:
-    now = datetime.now()
+    now = time.localtime()
     return _PLACES.var / (
-        f"mysql_{address.server}_{address.name}_{now.year}-{now.month}-{now.day}_"
-        f"{now.hour}:{now.minute}:{now.second}.sql"
+        f"mysql_{address.server}_{address.name}_{now.tm_year}-{now.tm_mon}-{now.tm_mday}_"
+        f"{now.tm_hour}:{now.tm_min}:{now.tm_sec}.sql"
     )
 
 
@@ -215,9 +212,7 @@ def _upgrade(options: argparse.Namespace, connection: Connection) -> int:
     return 255
 
 
-def _run_migrators(
-    options: argparse.Namespace, connection: Connection, versions: Versions
-) -> None:
+def _run_migrators(options: argparse.Namespace, connection: Connection, versions: Versions) -> None:
     for name, _, _ in tables.INDEXES:
         table = next(one for index, one, _ in tables.INDEXES if index == name)
         connection.run(f"DROP INDEX IF EXISTS {name} ON {table}")
@@ -255,8 +250,7 @@ def _note_version(connection: Connection, table: str, comment: str) -> None:
     now = int(time.time())
     if table == "db_versioning":
         connection.run(
-            "INSERT INTO db_versioning (oid, version, timestamp, comment) "
-            "VALUES (%s, %s, %s, %s)",
+            "INSERT INTO db_versioning (oid, version, timestamp, comment) VALUES (%s, %s, %s, %s)",
             (oid, migration.TO, now, comment),
         )
     else:

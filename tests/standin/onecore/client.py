@@ -94,9 +94,7 @@ class Connection:
 
     def _exchange(self, body: bytes, deadline: float) -> list[Any]:
         if self._socket is None:
-            self._socket = socket.create_connection(
-                (self.host, self.port), timeout=_left(deadline)
-            )
+            self._socket = socket.create_connection((self.host, self.port), timeout=_left(deadline))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"

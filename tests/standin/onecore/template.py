@@ -8,9 +8,9 @@ also travel as XML, ``<T><NAME>value</NAME></T>``.
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from xml.etree import ElementTree
 
 Vector = dict[str, str]
 Value = str | Vector
@@ -146,7 +146,9 @@ def _name(text: str, position: int) -> tuple[str, int]:
     match = _NAME.match(text, position)
     if match is None:
         line = text.count("\n", 0, position) + 1
-        raise TemplateError(f"syntax error, unexpected {text[position:position + 1]!r} at line {line}")
+        raise TemplateError(
+            f"syntax error, unexpected {text[position : position + 1]!r} at line {line}"
+        )
     return match.group().upper(), match.end()
 
 

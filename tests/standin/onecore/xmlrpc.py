@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import xmlrpc.client
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, cast
 from xml.parsers.expat import ExpatError
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\r\n'
@@ -41,13 +41,11 @@ Param = Scalar | list[Any]
 
 
 class _Reader(xmlrpc.client.Unmarshaller):
-    dispatch: ClassVar[dict[str, Callable[..., None]]] = dict(
-        xmlrpc.client.Unmarshaller.dispatch  # type: ignore[attr-defined]
-    )
+    dispatch = dict(xmlrpc.client.Unmarshaller.dispatch)  # noqa: RUF012 - as in the base class
 
     def end_long(self, data: str) -> None:
-        self.append(Long(data))  # type: ignore[attr-defined]
-        self._value = 0
+        self.append(Long(data))
+        self._value = False
 
     dispatch["i8"] = end_long
 
@@ -58,7 +56,10 @@ _REPLICATE = re.compile(
         rf"<param>\s*<value>\s*{body}\s*</value>\s*</param>"
         for body in (
             r"<string>([^<]*)</string>",
-            *(rf"<{kind}>(-?\d+)</{kind}>" for kind in "i4 i8 i4 i8 i4 i8 i4 i8".split()),
+            *(
+                rf"<{kind}>(-?\d+)</{kind}>"
+                for kind in ["i4", "i8", "i4", "i8", "i4", "i8", "i4", "i8"]
+            ),
             r"<string>([^<]*)</string>",
         )
     )
@@ -103,7 +104,7 @@ def _read(text: str) -> tuple[list[Param], str | None]:
     try:
         parser.feed(text)
         parser.close()
-        return list(reader.close()), reader.getmethodname()
+        return cast("list[Param]", list(reader.close())), reader.getmethodname()
     except xmlrpc.client.Fault as fault:
         raise Fault(fault.faultCode, fault.faultString) from fault
     except (ExpatError, xmlrpc.client.ResponseError, ValueError, IndexError) as error:

@@ -118,9 +118,7 @@ def create_objects(database: Database, places: Places, port: int, release: Relea
             "user_pool",
             1,
             "serveradmin",
-            objects.user(
-                1, "serveradmin", objects.digest(service_secret), "server_cipher", admins
-            ),
+            objects.user(1, "serveradmin", objects.digest(service_secret), "server_cipher", admins),
         ),
         ("zone_pool", 0, "OpenNebula", _zone(port)),
         ("secgroup_pool", 0, "default", _plain("SECURITY_GROUP", 0, "default")),
@@ -165,9 +163,7 @@ def create_objects(database: Database, places: Places, port: int, release: Relea
         ("vdc_pool", 99),
         ("zone_pool", 99),
     ):
-        database.write(
-            f"REPLACE INTO pool_control (tablename, last_oid) VALUES ('{table}',{last})"
-        )
+        database.write(f"REPLACE INTO pool_control (tablename, last_oid) VALUES ('{table}',{last})")
     if release.has_plans:
         for cid in (-1, 0):
             database.write(

@@ -175,9 +175,7 @@ class Calls:
             self._note(method, caller, answer, peer)
         return answer
 
-    def _note(
-        self, method: str, caller: Caller | None, answer: list[Param], peer: str
-    ) -> None:
+    def _note(self, method: str, caller: Caller | None, answer: list[Param], peer: str) -> None:
         number = random.randrange(10000)
         uid = "-" if caller is None else str(caller.uid)
         self.journal.debug("ReM", f"Req:{number} UID:{uid} IP:{peer} {method} invoked")
@@ -239,7 +237,8 @@ def _refusal(method: str, refusal: Refused) -> list[Param]:
 def not_authorized(caller: Caller, title: str, object_id: int = -1) -> Refused:
     """The refusal for a caller without the right."""
     return Refused(
-        AUTHORIZATION, f"User [{caller.uid}] not authorized to perform action on {title}.",
+        AUTHORIZATION,
+        f"User [{caller.uid}] not authorized to perform action on {title}.",
         object_id,
     )
 

@@ -247,4 +247,6 @@ class ChangeCalls:
         with self._locks[kind.table]:
             body = self._body(kind, caller, oid)
             stored = objects.digest(password)
-            return self._save(kind, oid, objects.with_element(body, "PASSWORD", f"<![CDATA[{stored}]]>"))
+            return self._save(
+                kind, oid, objects.with_element(body, "PASSWORD", f"<![CDATA[{stored}]]>")
+            )

@@ -52,9 +52,7 @@ class Daemon:
                 level,
             )
             # /var/lib/one/config is where follower_cleanup looks for the hook.
-            (places.var / "config").write_text(
-                self._settings.template.to_text(), encoding="utf-8"
-            )
+            (places.var / "config").write_text(self._settings.template.to_text(), encoding="utf-8")
         except (SettingsError, OSError, ValueError) as error:
             raise StartFailed(str(error)) from error
 
@@ -138,9 +136,9 @@ class Daemon:
             log,
             journal,
             Actions(servers=zone.endpoints, became_leader=zone.refresh),
-            (hooks[0], hooks[1]),
-            self._delays.warmup_s,
-            self._delays.row_delay_ms,
+            hooks=(hooks[0], hooks[1]),
+            warmup_s=self._delays.warmup_s,
+            row_delay_ms=self._delays.row_delay_ms,
         )
         calls = Calls(raft, store, journal, zone)
         ZoneCalls(calls)

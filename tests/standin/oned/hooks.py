@@ -45,6 +45,5 @@ class RaftHook:
         result = "success" if done.returncode == 0 else f"failure code: {done.returncode}"
         self._journal.info(
             "HKM",
-            f"Hook: {self._name}, {result}\n"
-            f"Hook stdout: {done.stdout}\nHook stderr: {done.stderr}",
+            f"Hook: {self._name}, {result}\nHook stdout: {done.stdout}\nHook stderr: {done.stderr}",
         )

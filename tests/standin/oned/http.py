@@ -7,6 +7,7 @@ hangs (measured), so the number is the real MAX_CONN.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -66,17 +67,15 @@ class Server:
         self._journal.info("ReM", "Stopping XML-RPC server...")
         self._ending.set()
         if self._listener is not None:
-            try:
+            # It says so if nobody was connected.
+            with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # Nobody was connected.
             self._listener.close()
         with self._lock:
             for connection in self._idle:
-                try:
+                # The other side may have been faster.
+                with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass  # The other side was faster.
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -136,9 +135,7 @@ class Server:
             return xmlrpc.write_fault(xmlrpc.Fault(-500, "Internal error"))
 
     @staticmethod
-    def _read(
-        connection: socket.socket, buffer: bytes
-    ) -> tuple[bytes, bool, bytes, int] | None:
+    def _read(connection: socket.socket, buffer: bytes) -> tuple[bytes, bool, bytes, int] | None:
         while b"\r\n\r\n" not in buffer:
             if len(buffer) > _HEAD_MAX:
                 return None

@@ -6,7 +6,16 @@ from functools import partial
 
 from onecore.template import cdata
 from oned import objects
-from oned.calls import XML_RPC_API, Arguments, Caller, Calls, Refused, missing, not_authorized, reading
+from oned.calls import (
+    XML_RPC_API,
+    Arguments,
+    Caller,
+    Calls,
+    Refused,
+    missing,
+    not_authorized,
+    reading,
+)
 from oned.objects import KINDS, Kind
 from oned.settings import Settings
 
@@ -95,9 +104,7 @@ class PoolCalls:
             inner += "".join(str(row[0]) for row in quotas) + self._default_quotas(kind)
         return f"<{kind.pool_tag}>{inner}</{kind.pool_tag}>"
 
-    def _filter(
-        self, kind: Kind, caller: Caller, arguments: Arguments
-    ) -> tuple[list[str], str]:
+    def _filter(self, kind: Kind, caller: Caller, arguments: Arguments) -> tuple[list[str], str]:
         chosen, start, end = (arguments.number(position) for position in (1, 2, 3))
         if chosen < _FILTER_GROUP:
             raise Refused(XML_RPC_API, "Incorrect filter_flag")

@@ -48,6 +48,7 @@ class Raft:
         log: LogDB,
         journal: Journal,
         actions: Actions,
+        *,
         hooks: tuple[RaftHook | None, RaftHook | None],
         warmup_s: float,
         row_delay_ms: float,
@@ -137,14 +138,12 @@ class Raft:
                     if since >= self.settings.broadcast_timeout_ms / 1000:
                         self._heartbeats.wake_all()
                         self._last_heartbeat = now
-                elif self.state == FOLLOWER:
-                    if since >= self.settings.election_timeout_ms / 1000:
-                        self.journal.error(
-                            "RRM",
-                            "Failed to get heartbeat from leader. Starting election proccess",
-                        )
-                        self.state = CANDIDATE
-                        stand = True
+                elif self.state == FOLLOWER and since >= self.settings.election_timeout_ms / 1000:
+                    self.journal.error(
+                        "RRM", "Failed to get heartbeat from leader. Starting election proccess"
+                    )
+                    self.state = CANDIDATE
+                    stand = True
             if stand:
                 self._request_votes()
 
@@ -175,9 +174,7 @@ class Raft:
                 self.voted_for = -1
             self.log.save_state(term, -1)
             pause_ms = int(random.random() * self.settings.election_timeout_ms)
-            self.journal.info(
-                "RCM", f"No leader found, starting new election in {pause_ms}ms"
-            )
+            self.journal.info("RCM", f"No leader found, starting new election in {pause_ms}ms")
             time.sleep(pause_ms / 1000)
 
     def _ask_all(self, servers: dict[int, str], term: int) -> bool:
@@ -206,9 +203,7 @@ class Raft:
                     "RCM", f"Got vote from follower {server_id}. Total votes: {granted}"
                 )
             else:
-                self.journal.info(
-                    "RCM", f"Vote not granted from follower {server_id}: {error}"
-                )
+                self.journal.info("RCM", f"Vote not granted from follower {server_id}: {error}")
                 if other_term > term:
                     self.journal.info(
                         "RCM",
@@ -225,9 +220,7 @@ class Raft:
             return True
         return False
 
-    def exchange(
-        self, endpoint: str, method: str, params: list[Param]
-    ) -> tuple[bool, int, str]:
+    def exchange(self, endpoint: str, method: str, params: list[Param]) -> tuple[bool, int, str]:
         """Ask another server over a connection of its own.
 
         :returns: whether it agreed, its term, its message.
@@ -261,8 +254,8 @@ class Raft:
             self.reconciling = applied < index
             first = index if self.reconciling else index + 1
             others = [one for one in self.servers if one != self.server_id]
-            self.next = {one: first for one in others}
-            self.match = {one: 0 for one in others}
+            self.next = dict.fromkeys(others, first)
+            self.match = dict.fromkeys(others, 0)
             self._replicas.start(others)
             self._heartbeats.start(others)
             self._heartbeats.wake_all()
@@ -413,9 +406,7 @@ class Raft:
             self.next[server_id] = index + 1
             if self.waiting.acknowledge(index):
                 self.commit = index
-            return (
-                last > index and self.state == LEADER and self.waiting.is_replicable(index + 1)
-            )
+            return last > index and self.state == LEADER and self.waiting.is_replicable(index + 1)
 
     def rejected(self, server_id: int) -> bool:
         """A follower lacks the record before its next one: go back one.

@@ -109,9 +109,7 @@ class _Replica:
         self._ended = False
         self._connection: Connection | None = None
         kind = "heartbeat" if heartbeat else "replica"
-        self._thread = threading.Thread(
-            target=self._run, name=f"{kind}-{server_id}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name=f"{kind}-{server_id}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -217,7 +215,7 @@ class _Replica:
             raft.journal.error("RCM", f"Failed to load log record at index: {index}")
             return False
         try:
-            agreed, other_term, error = self._send(record)
+            agreed, other_term, _ = self._send(record)
         except (CallFailed, OSError) as failure:
             raft.journal.debug(
                 "RCM",

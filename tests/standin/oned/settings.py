@@ -112,8 +112,8 @@ class Delays:
             return cls()
         known = {field.name.upper(): field.name for field in fields(cls)}
         values: dict[str, float] = {}
-        for line in path.read_text(encoding="utf-8").splitlines():
-            line = line.split("#", 1)[0].strip()
+        for raw in path.read_text(encoding="utf-8").splitlines():
+            line = raw.split("#", 1)[0].strip()
             if not line:
                 continue
             key, separator, value = line.partition("=")
@@ -150,7 +150,9 @@ class Settings:
         try:
             return cls(Template.parse(path.read_text(encoding="utf-8")))
         except (OSError, TemplateError) as error:
-            raise SettingsError(f"Error while loading configuration file {path}: {error}") from error
+            raise SettingsError(
+                f"Error while loading configuration file {path}: {error}"
+            ) from error
 
     def text(self, name: str) -> str:
         """A plain value, empty if there is none."""

@@ -54,9 +54,7 @@ class Store:
 
     def last_oid(self, table: str) -> int:
         """The last id given in *table*, -1 if none ever was."""
-        rows = self._database.read(
-            f"SELECT last_oid FROM pool_control WHERE tablename = '{table}'"
-        )
+        rows = self._database.read(f"SELECT last_oid FROM pool_control WHERE tablename = '{table}'")
         return int(str(rows[0][0])) if rows else -1
 
     def set_last_oid(self, table: str, oid: int) -> bool:

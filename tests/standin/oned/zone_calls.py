@@ -70,9 +70,7 @@ class ZoneCalls:
     def add_server(self, caller: Caller, arguments: Arguments) -> int:
         """``one.zone.addserver``: answers the zone's id and looks at no names."""
         zone_id = arguments.number(1)
-        self._check(
-            caller, zone_id, "Servers have to be added through the target zone endpoints"
-        )
+        self._check(caller, zone_id, "Servers have to be added through the target zone endpoints")
         try:
             template = Template.parse(arguments.text(2))
         except TemplateError as error:
@@ -94,9 +92,7 @@ class ZoneCalls:
     def delete_server(self, caller: Caller, arguments: Arguments) -> int:
         """``one.zone.delserver``: the server deleted goes on running, and voting."""
         zone_id, server_id = arguments.number(1), arguments.number(2)
-        self._check(
-            caller, zone_id, "Servers have to be deleted through the target zone endpoints"
-        )
+        self._check(caller, zone_id, "Servers have to be deleted through the target zone endpoints")
         with self._lock:
             zone = self._zone()
             left = [one for one in zone.servers if one.get("ID") != str(server_id)]
@@ -110,9 +106,7 @@ class ZoneCalls:
     def reset_server(self, caller: Caller, arguments: Arguments) -> int:
         """``one.zone.resetserver``: replicate to it from the end of the log on."""
         zone_id, server_id = arguments.number(1), arguments.number(2)
-        self._check(
-            caller, zone_id, "Servers have to be deleted through the target zone endpoints"
-        )
+        self._check(caller, zone_id, "Servers have to be deleted through the target zone endpoints")
         self._calls.raft.reset_index(server_id)
         return zone_id
 
@@ -182,9 +176,7 @@ class ZoneCalls:
             self._calls.journal.info("ReM", text)
             raise Refused(ACTION, text, current)
         if term > current:
-            self._calls.journal.info(
-                "ReM", f"New term ({term}) discovered from leader {leader}"
-            )
+            self._calls.journal.info("ReM", f"New term ({term}) discovered from leader {leader}")
             raft.follower(term)
         if raft.is_candidate():
             raft.follower(term)
