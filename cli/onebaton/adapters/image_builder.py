@@ -6,7 +6,7 @@ into the image, so the digest over it is the recipe's.
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from onebaton.adapters import packages
 from onebaton.adapters.base_image import BaseImages
-from onebaton.adapters.packer import Packer
+from onebaton.adapters.packer import Packer, PackerVersion
 from onebaton.adapters.parts import part
 from onebaton.adapters.podman import Podman
 from onebaton.adapters.templates import Templates
@@ -103,7 +103,7 @@ class PackerBuilder:
         }
         if packages.is_local(self._image.repository):
             variables["package_folder"] = str(packages.local_folder(self._image.repository))
-        self._stage(folder, preparation.files, with_plugins=packer.version.has_plugins)
+        self._stage(folder, preparation.files, packer.version)
         try:
             packer.validate(folder, variables)
             packer.build(folder, variables, self._reporter, timeout_s=BUILD_TIMEOUT_S)
@@ -155,7 +155,7 @@ class PackerBuilder:
             **_apt_files(image.repository, selection.version),
             **scripts,
         }
-        files["node.pkr.hcl"] = self._render(wanted, files).encode()
+        files["node.pkr.hcl"] = node_template(image, wanted, script_order(files))
         ingredients = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         for package in selection.release:
             ingredients[f"repository/{package.filename.removeprefix('./')}"] = package.sha256
@@ -168,17 +168,6 @@ class PackerBuilder:
                 ingredients=tuple(sorted(ingredients.items())),
             ),
             files,
-        )
-
-    def _render(self, wanted: tuple[tuple[str, str], ...], files: Mapping[str, bytes]) -> str:
-        return Templates().render(
-            "packer/podman.pkr.hcl.j2",
-            {
-                "version": self._image.version,
-                "local_repository": packages.is_local(self._image.repository),
-                "packages": [f"{name}={version}" for name, version in wanted],
-                "scripts": script_order(files),
-            },
         )
 
     def _packer(self) -> Packer:
@@ -196,18 +185,15 @@ class PackerBuilder:
             link.symlink_to(target)
         return Packer(self._podman.env, first_in_path=links)
 
-    def _stage(self, folder: Path, files: Mapping[str, bytes], *, with_plugins: bool) -> None:
+    def _stage(self, folder: Path, files: Mapping[str, bytes], version: PackerVersion) -> None:
         """Fill a fresh build folder."""
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True, mode=0o700)
-        for name, content in files.items():
+        for name, content in {**files, **plugin_files(version)}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        if with_plugins:
-            text = Templates().render("packer/plugins.pkr.hcl.j2", {})
-            (folder / "plugins.pkr.hcl").write_text(text, "utf-8")
         login = _login(self._image.repository)
         if login is not None:
             path = folder / "apt" / "auth.conf"
@@ -234,6 +220,37 @@ def debian_packages() -> tuple[str, ...]:
     text = part("packer", "packages.list").read_text("utf-8")
     words = (line.split("#", 1)[0].strip() for line in text.splitlines())
     return tuple(word for word in words if word)
+
+
+def node_template(
+    image: ImageConfig, wanted: Sequence[tuple[str, str]], scripts: Sequence[str]
+) -> bytes:
+    """The Packer template; every Packer from 1.6.6 on reads the same one.
+
+    :param wanted: packages with exact versions.
+    :param scripts: paths in the build folder, in the order in which they run.
+    """
+    text = Templates().render(
+        "packer/podman.pkr.hcl.j2",
+        {
+            "version": image.version,
+            "local_repository": packages.is_local(image.repository),
+            "packages": [f"{name}={version}" for name, version in wanted],
+            "scripts": scripts,
+        },
+    )
+    return text.encode()
+
+
+def plugin_files(version: PackerVersion) -> dict[str, bytes]:
+    """What a Packer with plugins needs beside the template; older ones refuse to see it.
+
+    No part of the recipe: another Packer makes the same image.
+    """
+    if not version.has_plugins:
+        return {}
+    text = Templates().render("packer/plugins.pkr.hcl.j2", {})
+    return {"plugins.pkr.hcl": text.encode()}
 
 
 def script_order(files: Mapping[str, bytes]) -> list[str]:

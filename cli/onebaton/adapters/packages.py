@@ -94,7 +94,9 @@ def public_url(repository: RepositoryConfig) -> str:
 
 def local_folder(repository: RepositoryConfig) -> Path:
     """Path of a local repository."""
-    return Path(repository.url.removeprefix("file://")).expanduser().absolute()
+    path = repository.url.removeprefix("file:")
+    # file:///folder has an empty host name before its path.
+    return Path(path.removeprefix("//")).expanduser().absolute()
 
 
 def select(repository: RepositoryConfig, names: Sequence[str], version: str) -> Selection:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,8 @@ PLUGINS_SINCE = (1, 7)
 MANIFEST = "manifest.json"
 #: Everything Packer said, kept beside the template.
 LOG = "packer.log"
+#: Starts Packer in the build folder as we did.
+AGAIN = "again.sh"
 #: Provisioning scripts begin their milestones with this.
 MILESTONE = "## "
 #: And what their last look found with this.
@@ -34,11 +35,14 @@ FINDING = "## found: "
 SHOWN_LINES = 15
 
 _VERSION = re.compile(r"^Packer v(\d+)\.(\d+)\.(\d+)", re.MULTILINE)
+#: "    docker.node: text" of a script, "==> docker.node: text" of Packer itself.
+_DECORATION = re.compile(r"^(==> |--> )?\s*([a-z-]+\.node( \([a-z-]+\))?: )?")
+_SCRIPT = "Provisioning with shell script: "
 #: What Packer says while it clears up: true, but not the reason.
 _AFTERMATH = re.compile(
-    r"^(==> )?([^:]+: )?(Killing the container|Provisioning step had errors|"
-    r"Step \"[^\"]*\" failed|Some builds didn't complete|--> |Builds finished|"
-    r"Script exited with non-zero exit status|Build '[^']*' errored|Wait completed)"
+    r"Killing the container|Provisioning step had errors|Step \"[^\"]*\" failed|"
+    r"Some builds didn't complete|Builds finished|Wait completed|Build '[^']*' errored|"
+    r"Script exited with non-zero exit status|Cancelling build|Cleanly cancelled builds"
 )
 
 
@@ -98,6 +102,7 @@ class BuildLog:
     """Follows a build: streams its progress and keeps what a failure needs.
 
     :param reporter: is told of milestones and of what goes on.
+    :ivar lines: what was said, without Packer's decoration.
     """
 
     reporter: Reporter
@@ -108,12 +113,10 @@ class BuildLog:
         message = parse_line(line)
         text = line if message is None else message.text
         for part in text.splitlines():
-            clean = part.rstrip()
-            if not clean.strip():
+            said = _DECORATION.sub("", part).rstrip()
+            if not said:
                 continue
-            self.lines.append(clean)
-            # "    docker.node: text" of a script, "==> docker.node: text" of Packer itself.
-            said = re.sub(r"^(==> |--> )?\s*[a-z0-9.-]+( \([a-z-]+\))?: ", "", clean)
+            self.lines.append(said)
             if said.startswith(MILESTONE):
                 self.reporter.note(said.removeprefix(MILESTONE))
             else:
@@ -122,13 +125,17 @@ class BuildLog:
     @property
     def findings(self) -> tuple[str, ...]:
         """What the image's last look found."""
-        return tuple(line.split(FINDING, 1)[1] for line in self.lines if FINDING in line)
+        return tuple(line.removeprefix(FINDING) for line in self.lines if line.startswith(FINDING))
 
     @property
     def last_meaningful(self) -> tuple[str, ...]:
-        """The closing lines, without Packer's report of clearing up."""
-        meaningful = (line for line in self.lines if not _AFTERMATH.match(line.strip()))
-        return tuple(deque(meaningful, maxlen=SHOWN_LINES))
+        """The closing lines of the last script, without Packer's report of clearing up."""
+        meaningful = [line for line in self.lines if not _AFTERMATH.match(line)]
+        starts = [number for number, line in enumerate(meaningful) if line.startswith(_SCRIPT)]
+        script = meaningful[starts[-1] :] if starts else meaningful
+        shown = script[-SHOWN_LINES:]
+        # The script's name is worth a line even if it said more than is shown.
+        return tuple(shown if shown == script else [script[0], *shown[1:]])
 
 
 class Packer:
@@ -281,10 +288,18 @@ class Packer:
         return {**self._env, **{f"PKR_VAR_{key}": value for key, value in variables.items()}}
 
     def _line_to_paste(self, folder: Path, variables: Mapping[str, str], command: str) -> str:
-        words = [
-            f"{key}={shlex.quote(value)}" for key, value in self._environment(variables).items()
+        """How to run Packer as we did; a script, because the environment fills a page."""
+        exports = [
+            f"export {key}={shlex.quote(value)}\n"
+            for key, value in self._environment(variables).items()
         ]
-        return f"run: cd {shlex.quote(str(folder))} && {' '.join(words)} packer {command} ."
+        script = folder / AGAIN
+        script.write_text(
+            f"cd {shlex.quote(str(folder))} || exit 1\n{''.join(exports)}"
+            f'exec {shlex.quote(self.program)} "$@" .\n',
+            "utf-8",
+        )
+        return f"run: sh {shlex.quote(str(script))} {command}"
 
 
 def _artifact(manifest: Path) -> str | None:
