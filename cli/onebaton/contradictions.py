@@ -8,7 +8,7 @@ the models tell of it.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar, get_args
 
 from onebaton.config import OnedConfig, RepositoryConfig, RolloutConfig, ZoneConfig
 from onebaton.fields import read_address, read_interface, read_subnet
@@ -40,7 +40,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
 
 def _generations(data: Mapping[str, object]) -> Iterator[Contradiction]:
     """Both generations are there, each large enough for the zone."""
-    size = _value(data, ("zone", "size"), _odd, ZoneConfig.model_fields["size"].default)
+    size = _value(data, ("zone", "size"), _size, ZoneConfig.model_fields["size"].default)
     generations = _at(data, ("network", "generations"))
     if not isinstance(generations, Mapping):
         return
@@ -100,22 +100,26 @@ def _timeouts(data: Mapping[str, object]) -> Iterator[Contradiction]:
 
     500 ms beside a broadcast timeout of 500 ms broke a zone for seconds (measured note).
     """
-    location: Location = ("rollout", "steered_election_timeout_ms")
-    steered = _value(data, location, _whole, RolloutConfig().steered_election_timeout_ms)
+    keys = (
+        ("rollout", "steered_election_timeout_ms"),
+        ("oned", "broadcast_timeout_ms"),
+        ("oned", "election_timeout_ms"),
+    )
     oned = OnedConfig()
-    broadcast = _value(data, ("oned", "broadcast_timeout_ms"), _whole, oned.broadcast_timeout_ms)
-    election = _value(data, ("oned", "election_timeout_ms"), _whole, oned.election_timeout_ms)
+    steered = _value(data, keys[0], _whole, RolloutConfig().steered_election_timeout_ms)
+    broadcast = _value(data, keys[1], _whole, oned.broadcast_timeout_ms)
+    election = _value(data, keys[2], _whole, oned.election_timeout_ms)
     if steered is not None and broadcast is not None and steered < 2 * broadcast:
         yield Contradiction(
-            location,
-            f"{steered} is less than twice oned.broadcast_timeout_ms ({broadcast}): the node "
-            "would start elections against a healthy leader",
+            _first_given(data, keys[0], keys[1]),
+            f"the steered timeout {steered} is less than twice oned.broadcast_timeout_ms "
+            f"({broadcast}): the node would start elections against a healthy leader",
         )
     if steered is not None and election is not None and steered >= election:
         yield Contradiction(
-            location,
-            f"{steered} is not below oned.election_timeout_ms ({election}): the node would not "
-            "be the first to stand for election",
+            _first_given(data, keys[0], keys[2]),
+            f"the steered timeout {steered} is not below oned.election_timeout_ms "
+            f"({election}): the node would not be the first to stand for election",
         )
 
 
@@ -170,11 +174,16 @@ def _whole(value: object) -> int:
     return value
 
 
-def _odd(value: object) -> int:
+def _size(value: object) -> int:
     size = _whole(value)
-    if size % 2 == 0:
-        raise ValueError("must be odd")
+    if size not in get_args(ZoneConfig.model_fields["size"].annotation):
+        raise ValueError("is no size of a zone")
     return size
+
+
+def _first_given(data: Mapping[str, object], *locations: Location) -> Location:
+    """The first place that the file speaks of; the other values are defaults."""
+    return next((place for place in locations if _at(data, place) is not None), locations[0])
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:

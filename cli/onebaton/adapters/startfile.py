@@ -100,7 +100,7 @@ def _yaml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _check(option: str, value: str, kind: object) -> None:
+def _check(option: str, value: str, kind: type[str]) -> None:
     try:
         pydantic.TypeAdapter(kind).validate_python(value)
     except pydantic.ValidationError as error:
