@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from onebaton.model import FrontEndFacts, Health, Image, Member, Vip, World
+from onebaton.model import FrontEndFacts, Health, Member, Vip, World
 from onebaton.plan.quorum import majority
 from onebaton.rollout.runner import Taken
-from onebaton.views import GapRow, ImageRow, MemberRow, NodeRow, ReportView, StatusView, StepRow
+from onebaton.views import GapRow, MemberRow, NodeRow, ReportView, StatusView, StepRow
 
 
 def status_view(world: World, vip: Vip, observed_at: float) -> StatusView:
@@ -97,18 +97,3 @@ def report_view(
         for step in taken
     )
     return ReportView(title=title, steps=steps, gaps=tuple(gaps), notes=tuple(notes))
-
-
-def image_row(image: Image) -> ImageRow:
-    """An entry of the catalogue."""
-    return ImageRow(
-        name=image.name,
-        version=image.version,
-        schema=str(image.schema),
-        digest=image.digest,
-        recipe_digest=image.recipe_digest,
-        base=image.base,
-        platform=image.platform,
-        built_at=image.built_at,
-        packer_version=image.packer_version,
-    )
