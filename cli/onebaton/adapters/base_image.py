@@ -49,24 +49,33 @@ class BaseImages:
         """
         if base.startswith(SCHEME):
             self._suite(base)
-            if not self._present(self._reference(base)):
+            if not self._present(self.reference(base)):
                 process.require_program("mmdebstrap", package="the Debian package mmdebstrap")
 
-    def ensure(self, base: str) -> str:
-        """Have the base here.
+    def reference(self, base: str) -> str:
+        """The name a base has here.
 
         :param base: ``mmdebstrap:SUITE``, or a container image's name.
-        :returns: the name it has here.
+        """
+        if not base.startswith(SCHEME):
+            return base
+        # Another list of packages, or another way of making it, is another base.
+        content = "\n".join([*sorted(self._packages), *_HOOKS])
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return f"{REPOSITORY}:{self._suite(base)}-{digest[:12]}"
+
+    def ensure(self, base: str) -> None:
+        """Have the base here: made, or pulled.
+
         :raises StepFailedError: if it cannot be made or pulled.
         """
+        reference = self.reference(base)
+        if self._present(reference):
+            return
         if base.startswith(SCHEME):
-            reference = self._reference(base)
-            if not self._present(reference):
-                self._bootstrap(self._suite(base), reference)
-            return reference
-        if not self._present(base):
+            self._bootstrap(self._suite(base), reference)
+        else:
             self._pull(base)
-        return base
 
     def _suite(self, base: str) -> str:
         suite = base.removeprefix(SCHEME)
@@ -76,12 +85,6 @@ class BaseImages:
                 resolution="Write e.g. `base: mmdebstrap:bookworm`.",
             )
         return suite
-
-    def _reference(self, base: str) -> str:
-        """Another list of packages, or another way of making it, is another base."""
-        content = "\n".join([*sorted(self._packages), *_HOOKS])
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        return f"{REPOSITORY}:{self._suite(base)}-{digest[:12]}"
 
     def _present(self, reference: str) -> bool:
         completed = self._podman.run(

@@ -44,7 +44,7 @@ class _Preparation:
     files: Mapping[str, bytes]
 
 
-class PackerBuilder:
+class PodmanBuilder:
     """The port ``ImageBuilder`` for the platform podman.
 
     :param folder: where build folders are made, e.g. ``STATE/bake``.
@@ -87,7 +87,6 @@ class PackerBuilder:
                 resolution="Run the same command again.",
             )
         packer = self._packer()
-        base = self._bases.ensure(recipe.base)
         built_at = datetime.fromtimestamp(self._clock.now(), UTC).replace(microsecond=0)
         short = recipe.digest.removeprefix("sha256:")[:12]
         # A tag of its own for each bake: nodes of an earlier one keep an image with a name.
@@ -95,7 +94,7 @@ class PackerBuilder:
         container = f"onebaton-bake-{tag}"
         folder = self._folder / short
         variables = {
-            "base": base,
+            "base": self._bases.reference(recipe.base),
             "repository": IMAGE_REPOSITORY,
             "tag": tag,
             "container": container,
@@ -106,6 +105,7 @@ class PackerBuilder:
         self._stage(folder, preparation.files, packer.version)
         try:
             packer.validate(folder, variables)
+            self._bases.ensure(recipe.base)
             packer.build(folder, variables, self._reporter, timeout_s=BUILD_TIMEOUT_S)
         finally:
             (folder / "apt" / "auth.conf").unlink(missing_ok=True)
