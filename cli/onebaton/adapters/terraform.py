@@ -33,6 +33,8 @@ from onebaton.ports import Reporter
 MINIMUM_VERSION = (1, 5)
 QUERY_TIMEOUT_S = 60.0
 PLAN_TIMEOUT_S = 300.0
+#: How long to wait for somebody who only looks.
+LOCK_TIMEOUT = "3s"
 IMPORTS_FILE = "imports.tf.json"
 HOW_TO_INSTALL = (
     "Terraform 1.5 or later (from HashiCorp's releases or its package repository for Debian; "
@@ -258,7 +260,7 @@ class Terraform:
                     replace=list(replace),
                     destroy=_FLAG if destroy else None,
                     input=False,
-                    lock_timeout="5s",
+                    lock_timeout=LOCK_TIMEOUT,
                 )
                 shown = self._run("show", str(file), timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
                 yield SavedPlan(file, parse_changes(shown.stdout))
@@ -272,7 +274,9 @@ class Terraform:
         :raises StepFailedError: if something of it failed; what was done is recorded.
         :raises DeadlineError: if it takes longer than ``timeout_s`` seconds.
         """
-        self._follow("apply", str(plan.file), timeout_s=timeout_s, input=False, lock_timeout="5s")
+        self._follow(
+            "apply", str(plan.file), timeout_s=timeout_s, input=False, lock_timeout=LOCK_TIMEOUT
+        )
 
     def _argv(self, command: str, *args: str, **options: object) -> list[str]:
         builder = python_terraform.Terraform(
