@@ -44,7 +44,7 @@ class _Preparation:
     files: Mapping[str, bytes]
 
 
-class PodmanBuilder:
+class PackerBuilder:
     """The port ``ImageBuilder`` for the platform podman.
 
     :param folder: where build folders are made, e.g. ``STATE/bake``.
