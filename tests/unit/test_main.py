@@ -1,0 +1,247 @@
+"""Exit statuses, and what is on the screen when something goes wrong."""
+
+import json
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from onebaton import main, wiring
+from onebaton.commands import options
+from onebaton.errors import (
+    ConfigError,
+    DeadlineError,
+    InterruptedRunError,
+    LockedError,
+    OnebatonError,
+    RefusedError,
+    Status,
+    StepFailedError,
+    UnavailableError,
+    UnreadableError,
+    UsageError,
+)
+from onebaton.model import Image, Schema
+from onebaton.ui.messages import error_block
+from onebaton.views import PlanRow, PlanView, ReportView, StatusView
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Makes a command ``try`` whose body is a function."""
+
+    def make(body):
+        module = ModuleType("onebaton.commands.try")
+        module.app = options.new_app()
+        module.app.command()(body)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(main.COMMANDS, "try", "is tried")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (StepFailedError, 1),
+        (UsageError, 2),
+        (RefusedError, 4),
+        (UnreadableError, 65),
+        (UnavailableError, 69),
+        (LockedError, 75),
+        (DeadlineError, 75),
+        (ConfigError, 78),
+        (InterruptedRunError, 130),
+    ],
+)
+def test_an_error_has_its_status_and_its_block(command, capsys, kind, status):
+    def body():
+        raise kind("it broke", details=["n1: down", "n2: up\nsince noon"], resolution="Mend it.")
+
+    command(body)
+    assert main.main(["try"]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: it broke\n  - n1: down\n  - n2: up\n    since noon\n→ Mend it.\n"
+
+
+def test_a_block_of_a_message_alone():
+    assert error_block(OnebatonError("it broke")) == "error: it broke\n"
+
+
+def test_an_interrupt_is_130(command, capsys):
+    def body():
+        raise KeyboardInterrupt
+
+    command(body)
+    assert main.main(["try"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_bug_is_one_line_and_a_file_and_shows_no_value(command, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def body():
+        password = "".join(["hun", "ter2"])
+        raise RuntimeError(f"cannot use {password}")
+
+    command(body)
+    assert main.main(["try"]) == Status.BUG == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "RuntimeError" in err
+    assert "hunter2" not in err
+    (file,) = tmp_path.iterdir()
+    assert str(file) in err
+    assert "Traceback" in file.read_text()
+    assert "password = " not in file.read_text().replace('password = "".join', "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_bug_is_told_where_nothing_can_be_written(command, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    def body():
+        raise RuntimeError
+
+    command(body)
+    assert main.main(["try"]) == 70
+    assert "could not be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "said"),
+    [
+        (["stats"], 2, "Did you mean 'status'?"),
+        (["--nothing"], 2, "there is no command '--nothing'"),
+        (["status", "--nothing"], 2, "No such option"),
+        (["status", "more"], 2, "unexpected extra argument"),
+        (["config"], 2, "Missing command"),
+        ([], 2, "Usage: onebaton COMMAND"),
+        (["config", "check", "-c", "none.yaml"], 78, "there is no configuration file none.yaml"),
+    ],
+)
+def test_a_wrong_command_line(argv, *, status, said, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(argv) == status
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+
+
+def test_the_help_names_every_command_and_every_command_has_help(capsys):
+    assert main.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    here = {path.stem for path in Path(main.__file__).parent.joinpath("commands").glob("*.py")}
+    assert set(main.COMMANDS) == here - {"__init__", "options"}
+    for name, what in main.COMMANDS.items():
+        assert f"  {name}" in text
+        assert what in text
+        assert main.main([name, "--help"]) == 0
+        assert f"Usage: onebaton {name}" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    for argv in (["version"], ["--version"]):
+        assert main.main(argv) == 0
+        assert capsys.readouterr().out.startswith("onebaton 0.")
+
+
+def plan_view(*, steps: int) -> PlanView:
+    row = PlanRow(1, "join-n4", "join n4", "it is next", "", 3, 4, 3)
+    return PlanView("roll lab", "surge", "same schema", "6.10.0", "6.10.5", (row,) * steps)
+
+
+@pytest.mark.parametrize(("steps", "status"), [(0, 0), (2, 3)])
+def test_plan_says_by_its_status_whether_there_is_something_to_do(
+    steps, status, monkeypatch, capsys
+):
+    monkeypatch.setattr(wiring, "plan", lambda _options: plan_view(steps=steps))
+    assert main.main(["plan"]) == status
+    assert "6.10.0 → 6.10.5, surge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("plan", plan_view(steps=1)),
+        ("status", StatusView(0, "lab", True, "10.0.0.9/24", (), None, 1.5, (), ())),
+        ("images", (Image("i", "d", "6", Schema("6", "6"), "p", "b", "r", "now", "1"),)),
+        ("rollout", ReportView("rolled", ())),
+        ("bootstrap", ReportView("founded", ())),
+    ],
+)
+def test_json_stands_alone_on_standard_output(name, answer, monkeypatch, capsys):
+    def use_case(given):
+        given.reporter.note("a note")
+        given.reporter.progress("a wait")
+        given.reporter.warn("a warning")
+        return answer
+
+    monkeypatch.setattr(wiring, name, use_case)
+    main.main([name, "--json"])
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert data[0]["schema"] == {"shared": "6", "local": "6"} if name == "images" else data
+    assert [line[10:] for line in err.splitlines()] == ["a note", "a wait", "warning: a warning"]
+
+
+def test_options_reach_the_use_case(monkeypatch):
+    seen = []
+    monkeypatch.setattr(wiring, "plan", lambda given: seen.append(given) or plan_view(steps=0))
+    monkeypatch.delenv("ONEBATON_CONFIG", raising=False)
+    monkeypatch.delenv("ONEBATON_VERSION", raising=False)
+    main.main(["plan"])
+    main.main(["plan", "-c", "x.yaml", "--version", "7.0.2", "--state", "s"])
+    monkeypatch.setenv("ONEBATON_CONFIG", "y.yaml")
+    monkeypatch.setenv("ONEBATON_VERSION", "6.10.0")
+    main.main(["plan"])
+    assert [(str(o.config), o.version, o.state) for o in seen] == [
+        ("cluster.yaml", None, None),
+        ("x.yaml", "7.0.2", "s"),
+        ("y.yaml", "6.10.0", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "argv", "status", "destroyed"),
+    [
+        ((), [], 0, False),
+        (("n1", "n2"), [], 2, False),
+        (("n1", "n2"), ["--yes"], 0, True),
+    ],
+)
+def test_destroy_asks_and_where_nobody_can_answer_refuses(
+    *, names, argv, status, destroyed, monkeypatch, capsys
+):
+    done = []
+    monkeypatch.setattr(wiring, "destroy_preview", lambda _options: names)
+    monkeypatch.setattr(wiring, "destroy", lambda _options: done.append(names) or names)
+    assert main.main(["destroy", *argv]) == status
+    assert done == ([names] if destroyed else [])
+    out, err = capsys.readouterr()
+    if status == 2:
+        assert "n1, n2" in err
+        assert "--yes" in err
+    if destroyed:
+        assert out == "destroyed n1, n2\n"
+
+
+def test_check_and_schema(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["init", "--repository", "/srv/packages"]) == 0
+    assert main.main(["init"]) == 2
+    Path("secrets").mkdir()
+    for name in ("id_ed25519", "id_ed25519.pub"):
+        Path("secrets", name).write_text("")
+    capsys.readouterr()
+    assert main.main(["config", "check"]) == 0
+    assert "ok: zone lab of 3" in capsys.readouterr().out
+    assert main.main(["config", "check", "--version", "x"]) == 78
+    assert "--version: image.version" in capsys.readouterr().err
+    assert main.main(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
