@@ -103,8 +103,10 @@ class Diagnostics:
             return {}
         diagnostic = event.get("diagnostic")
         if isinstance(diagnostic, dict) and diagnostic.get("severity") == "error":
+            place = diagnostic.get("address")
+            summary = str(diagnostic.get("summary", ""))
             self.errors.append(
-                (str(diagnostic.get("summary", "")), str(diagnostic.get("detail", "")))
+                (f"{place}: {summary}" if place else summary, str(diagnostic.get("detail", "")))
             )
         return event
 
@@ -162,6 +164,10 @@ class Terraform:
                 f"the Terraform module {self._module} is missing",
                 resolution="Install onebaton again: its Terraform modules belong to it.",
             )
+        return self._version
+
+    @cached_property
+    def _version(self) -> str:
         completed = process.run(
             [self.program, "version", "-json"],
             timeout_s=QUERY_TIMEOUT_S,
@@ -308,9 +314,9 @@ class Terraform:
         diagnostics = Diagnostics()
 
         def take(line: str) -> None:
-            event = diagnostics.take(line)
-            if event.get("type") in ("apply_start", "apply_progress", "provision_progress"):
-                self._reporter.progress(f"terraform: {event.get('@message', '')}")
+            told = describe(diagnostics.take(line))
+            if told is not None:
+                self._reporter.progress(f"terraform: {told}")
 
         try:
             process.run(
@@ -347,6 +353,31 @@ def require_version(text: str) -> str:
             f"Terraform {version} is too old", resolution=f"Install {HOW_TO_INSTALL}."
         )
     return version
+
+
+def describe(event: Mapping[str, Any]) -> str | None:
+    """What a line of ``-json`` output tells people; ``None`` if nothing.
+
+    Terraform's resources are called by their name and key: ``node n1``.
+    """
+    hook = event.get("hook")
+    if not isinstance(hook, Mapping):
+        return None
+    resource = hook.get("resource") or {}
+    label = " ".join(
+        str(resource[part]) for part in ("resource_name", "resource_key") if resource.get(part)
+    )
+    match event.get("type"):
+        case "apply_start":
+            return f"{label}: {hook.get('action', 'change')}"
+        case "apply_progress":
+            return f"{label}: {hook.get('action', 'change')}, {hook.get('elapsed_seconds', 0)} s"
+        case "provision_progress":
+            output = str(hook.get("output", "")).strip()
+            # It repeats the command of every provisioner.
+            return f"{label}: {output}" if output and not output.startswith("Executing: ") else None
+        case _:
+            return None
 
 
 def parse_state(text: str) -> tuple[Resource, ...]:
