@@ -69,11 +69,8 @@ def test_it_holds_every_option_with_a_comment():
     text = render(CHOICES)
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
-    unsaid = {
-        "zone.credentials.password.env",
-        "zone.credentials.password.command",
-        "database.password",
-    }
+    password = "zone.credentials.password"
+    unsaid = {f"{password}.env", f"{password}.command", "database.password"}
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():
