@@ -118,7 +118,18 @@ def test_a_terminal_keeps_notes_and_shows_the_wait(monkeypatch):
     text = stream.getvalue()
     assert "FEDERATION = [ MODE ] [red]as it is[/red]" in text
     assert "warning: n2 lags" in text
-    assert "waiting for [bold]n4[/bold]: 30 records behind (0 s)" in text
+    assert " 0 s  waiting for [bold]n4[/bold]: 30 records behind" in text
     # The cursor is shown again, and the live line is wiped out.
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert text.endswith("\x1b[2K")
+
+
+def test_a_long_wait_stays_on_one_line(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = Terminal()
+    with live_reporter(stream) as reporter:
+        reporter.progress("waiting " * 20 + "\nand more")
+    assert " waiting wait…\n" in stream.getvalue()
+    assert "and more" not in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1

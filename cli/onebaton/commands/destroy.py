@@ -43,6 +43,9 @@ def _confirm(names: tuple[str, ...]) -> None:
             resolution="Run it again with --yes.",
         )
     try:
-        typer.confirm(f"Destroy {', '.join(names)} and all that is on them?", abort=True)
+        is_sure = typer.confirm(f"Destroy {', '.join(names)} and all that is on them?")
     except typer.Abort:
-        raise InterruptedRunError("nothing was destroyed") from None
+        typer.echo()
+        is_sure = False
+    if not is_sure:
+        raise InterruptedRunError("nothing was destroyed")

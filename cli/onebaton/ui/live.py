@@ -24,7 +24,7 @@ class LiveReporter:
         self._lock = threading.Lock()
         self._waiting_for = ""
         self._since = time.monotonic()
-        self._spinner = Spinner("dots", style="cyan")
+        self._spinner = Spinner("dots")
 
     def note(self, text: str) -> None:
         """One line that stays."""
@@ -50,9 +50,11 @@ class LiveReporter:
             text, passed_s = self._waiting_for, time.monotonic() - self._since
         if not text:
             return Text()
-        shown = Text(f"{text} ({passed_s:.0f} s)", no_wrap=True, overflow="ellipsis")
-        self._spinner.update(text=shown)
-        return self._spinner
+        frame = self._spinner.render(self._console.get_time())
+        first_line, *_ = text.splitlines()
+        waited = Text(f" {passed_s:.0f} s  {first_line}")
+        # One line whatever its length: a second one would be left behind when it shrinks.
+        return Text.assemble(Text(str(frame), "cyan"), waited, no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
