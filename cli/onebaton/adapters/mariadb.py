@@ -5,11 +5,13 @@ list. What the server says of a failed statement may quote the statement: of sta
 carry secrets only the error's number and place are told.
 """
 
+import contextlib
 import re
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import NoReturn, Protocol
 
-from onebaton.adapters.process import Completed
+from onebaton.adapters.process import Completed, Pipe, ProgramError
 from onebaton.adapters.ssh import Ssh
 from onebaton.errors import RefusedError, StepFailedError, UnavailableError
 from onebaton.model import Host
@@ -90,6 +92,48 @@ class Database(Protocol):
         """
         ...
 
+    def session(self, *, timeout_s: float) -> AbstractContextManager["Session"]:
+        """One connection that is asked several times, e.g. inside one transaction."""
+        ...
+
+
+class Session:
+    """A running client, asked in turns.
+
+    :param pipe: the client, started with ``--unbuffered``.
+    :param place: where it is, for messages.
+    """
+
+    _END = "-- end of answer --"
+
+    def __init__(self, pipe: Pipe, place: str) -> None:
+        self._pipe = pipe
+        self._place = place
+
+    def rows(self, statements: str, *, what: str) -> Rows:
+        """Run statements and read what they select.
+
+        :raises SqlError: if one fails; the session is over then.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.stdin.write(f"{statements};\nSELECT '{self._END}';\n".encode())
+            self._pipe.stdin.flush()
+        lines = []
+        while (line := self._pipe.stdout.readline().decode("utf-8", "replace")) != f"{self._END}\n":
+            if not line:
+                self._fail(what)
+            lines.append(line)
+        done = Completed(self._pipe.argv, 0, "".join(lines), "")
+        return read_rows(done, what=what, private=False)
+
+    def _fail(self, what: str) -> NoReturn:
+        what = f"{what} on {self._place}"
+        try:
+            self._pipe.finish(timeout_s=5, what=what)
+        except ProgramError as error:
+            read_rows(error.completed, what=what, private=False)
+        raise SqlError(f"{what}: the client ended", details=[], number=None, line=None)
+
 
 class NodeDatabase:
     """A database on a node over ssh (implements :class:`Database`)."""
@@ -115,6 +159,13 @@ class NodeDatabase:
             f"{SQL_FUNCTION}\n{ONED_RUNS_FUNCTION}\noned_runs && exit {ONED_RUNS}\nsql {self.name}"
         )
         return self._run(script, statements, what, timeout_s, private=True)
+
+    @contextlib.contextmanager
+    def session(self, *, timeout_s: float) -> Iterator[Session]:
+        """See :meth:`Database.session`."""
+        script = f"{SQL_FUNCTION}\nsql --unbuffered {self.name}"
+        with self._ssh.pipe(self._host, script, stdin=True, timeout_s=timeout_s) as pipe:
+            yield Session(pipe, self.place)
 
     def administer(self, statements: str, *, what: str, timeout_s: float) -> Rows:
         """Run statements on the server, outside any database; they are never shown."""
@@ -164,6 +215,14 @@ def read_rows(done: Completed, *, what: str, private: bool) -> Rows:
     shown = found.group() if private else done.stderr.strip()
     line = int(found["line"]) if found["line"] else None
     raise SqlError(f"{what} failed", details=[shown], number=number, line=line)
+
+
+def harmless(stderr: str) -> list[str]:
+    """What a failed script said, up to the words of the server: those may quote data."""
+    found = _ERROR.search(stderr)
+    if found is None:
+        return stderr.strip().splitlines()[-3:]
+    return [*stderr[: found.start()].strip().splitlines()[-3:], found.group()]
 
 
 def literal(text: str) -> str:

@@ -86,13 +86,16 @@ def position(database: Database, *, timeout_s: float = 30.0) -> LogPosition:
     return _position(rows[0])
 
 
-def ship(source: Database, target: Database, *, timeout_s: float = 600.0) -> int:
+def ship(
+    source: Database, target: Database, *, up_to: int | None = None, timeout_s: float = 600.0
+) -> int:
     """Replay on the target what the source has applied after the target's last applied.
 
     Beginning after the last *applied* record, never after the last logged one: a dump of a
     follower may hold records it has not applied, and they would be lost (measured note).
     Leftovers on the target, logged and never committed, are replaced.
 
+    :param up_to: index of the last record to ship; all that are applied without it.
     :param timeout_s: for each batch.
     :returns: number of records shipped.
     :raises RefusedError: if the source no longer holds the records in between, if the two
@@ -104,8 +107,8 @@ def ship(source: Database, target: Database, *, timeout_s: float = 600.0) -> int
     encoding = _encoding(source)
     shipped = 0
     while True:
-        ahead, records = _read(source, anchor, timeout_s)
-        if ahead.last_applied < max(anchor, FIRST_INDEX):
+        applied, records = _read(source, anchor, up_to, timeout_s)
+        if applied < max(anchor, FIRST_INDEX):
             return shipped
         records = _after_anchor(source, target, anchor, anchor_term, records)
         if not records:
@@ -113,18 +116,26 @@ def ship(source: Database, target: Database, *, timeout_s: float = 600.0) -> int
         _replay(target, records, encoding, timeout_s)
         shipped += len(records)
         anchor, anchor_term = records[-1].index, records[-1].term
-        if anchor >= ahead.last_applied:
+        if anchor >= applied:
             return shipped
 
 
-def _read(source: Database, anchor: int, timeout_s: float) -> tuple[LogPosition, list[Record]]:
-    """The source's position and its applied records from the anchor on, in one snapshot."""
+def _read(
+    source: Database, anchor: int, up_to: int | None, timeout_s: float
+) -> tuple[int, list[Record]]:
+    """What to ship next, in one snapshot of the source.
+
+    :returns: index of the last record that may be shipped, and the applied records from the
+        anchor on, one batch at most.
+    """
+    limit = "@applied" if up_to is None else f"LEAST(@applied, {up_to})"
     select_position = POSITION_SQL.replace("\nFROM (", " INTO @last, @applied, @term\nFROM (", 1)
     rows = source.rows(
         f"""SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 START TRANSACTION WITH CONSISTENT SNAPSHOT;
 {select_position};
-SELECT @last, @applied, @term;
+SET @applied = {limit};
+SELECT @applied;
 SELECT log_index, term, timestamp, fed_index, COALESCE(sqlcmd, '') FROM logdb
 WHERE log_index >= {max(anchor, FIRST_INDEX)} AND log_index <= @applied
   AND log_index <> {NO_INDEX} ORDER BY log_index LIMIT {BATCH_RECORDS + 1};
@@ -132,7 +143,7 @@ COMMIT;""",
         what="reading the log",
         timeout_s=timeout_s,
     )
-    return _position(rows[0]), [
+    return int(rows[0][0]), [
         Record(int(index), int(term), int(timestamp), int(fed_index), sqlcmd)
         for index, term, timestamp, fed_index, sqlcmd in rows[1:]
     ]

@@ -7,6 +7,7 @@ another at the same address is a new one, while another key on the *same* machin
 
 import contextlib
 import hashlib
+import re
 import shlex
 import shutil
 import tempfile
@@ -240,7 +241,9 @@ class Ssh:
 
 def _alias(host: Host) -> str:
     """The name a host's key is remembered under."""
-    return f"{host.name}-{host.identity}" if host.identity else host.name
+    name = f"{host.name}-{host.identity}" if host.identity else host.name
+    # Names of members come from the zone and may hold anything.
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def _path_word(path: Path) -> str:

@@ -1,0 +1,104 @@
+"""What a node says of itself: one read-only script, one round trip, no Python on the node."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from onebaton.adapters import onedconf
+from onebaton.adapters.mariadb import SQL_FUNCTION
+from onebaton.adapters.nodeunit import KNOWN_SERVERS, UNIT_FUNCTIONS
+from onebaton.adapters.raftlog import POSITION_SQL
+from onebaton.errors import StepFailedError
+from onebaton.model import FrontEndFacts, LogPosition, Schema
+
+#: Unit states in which an ``oned`` may be there.
+_ACTIVE = frozenset({"active", "activating", "deactivating", "reloading"})
+
+#: Shell: SHA-256 over names and contents of ``/var/lib/one/.one``, the same on every node that
+#: holds the same secrets. Nothing is left out: whatever lies there is copied to new nodes, and
+#: a server with another ``one_auth`` topples the leader (facts, "The zone and its API").
+DIGEST_FUNCTION = """
+secret_digest() (
+  cd /var/lib/one/.one 2>/dev/null || exit 0
+  [ -n "$(find . -type f -print -quit)" ] || exit 0
+  find . -type f -print0 | sort -z | xargs -0 -r sha256sum | sha256sum | cut -d ' ' -f 1
+)"""
+
+
+def script(*, vip: str, database: str) -> str:
+    """The script; it prints ``key=value`` lines for :func:`parse`.
+
+    Of ``oned.conf`` only the sections FEDERATION and RAFT leave the node: DB holds a password.
+
+    :param vip: the zone's virtual address.
+    :param database: the database's name.
+    """
+    return f"""{SQL_FUNCTION}
+{UNIT_FUNCTIONS}
+{DIGEST_FUNCTION}
+systemctl show -p ActiveState,LoadState,UnitFileState "$unit"
+retired && echo retired=yes || echo retired=no
+[ -n "$(ip -o address show to {vip}/32)" ] && echo vip=yes || echo vip=no
+echo "package=$(dpkg-query -W -f='${{db:Status-Status}} ${{Version}}' opennebula 2>/dev/null || true)"
+echo "secrets=$(secret_digest)"
+echo "known=$(cat {KNOWN_SERVERS} 2>/dev/null | tr -s '\\n' ' ' || true)"
+echo "config=$(awk 'toupper($0) ~ /^[ \\t]*(FEDERATION|RAFT)[ \\t]*=/ {{on=1}}
+  on {{print}} on && /\\]/ {{on=0}}' /etc/one/oned.conf 2>/dev/null | base64 -w 0 || true)"
+data=$(sql -e 'SELECT @@datadir')
+echo "free=$(df -B 1 --output=avail "$data" | tail -n 1 | tr -d ' ')"
+tables=$(sql -e "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{database}'
+  AND table_name IN ('logdb', 'db_versioning', 'local_db_versioning')")
+if [ "$tables" = 3 ]; then
+  echo "position=$(sql {database} -e "{POSITION_SQL}" | tr '\\t' ' ')"
+  echo "shared=$(sql {database} -e 'SELECT version FROM db_versioning ORDER BY oid DESC LIMIT 1')"
+  echo "local=$(sql {database} -e 'SELECT version FROM local_db_versioning ORDER BY oid DESC LIMIT 1')"
+fi"""  # noqa: E501, S608 - names are checked by the configuration
+
+
+def parse(output: str, *, place: str) -> FrontEndFacts:
+    """The facts that a node printed.
+
+    :param place: the node's name, for messages.
+    :raises StepFailedError: if something is missing.
+    """
+    values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    try:
+        return _facts(values)
+    except (KeyError, ValueError, binascii.Error) as error:
+        raise StepFailedError(
+            f"what {place} says of itself cannot be understood: {error}",
+            resolution=f"Log in to {place} and look for a shell start-up file that prints.",
+        ) from None
+
+
+def _facts(values: Mapping[str, str]) -> FrontEndFacts:
+    status, _, version = values["package"].partition(" ")
+    config = base64.b64decode(values["config"]).decode("utf-8", "replace")
+    statements = onedconf.parse(config, file="oned.conf")
+    federation = onedconf.last(statements, "FEDERATION")
+    raft = onedconf.last(statements, "RAFT")
+    position = None
+    schema = None
+    if "position" in values:
+        last, applied, term = (int(word) for word in values["position"].split())
+        position = LogPosition(last, applied, term)
+        schema = Schema(shared=values["shared"], local=values["local"])
+    return FrontEndFacts(
+        oned_active=values["ActiveState"] in _ACTIVE,
+        oned_masked=values["LoadState"] == "masked" or values["retired"] == "yes",
+        oned_enabled=values["UnitFileState"] in ("enabled", "enabled-runtime"),
+        holds_vip=values["vip"] == "yes",
+        server_id=_number(federation, "SERVER_ID"),
+        package_version=version if status == "installed" else None,
+        database=position,
+        schema=schema,
+        secret_digest=values["secrets"] or None,
+        known_servers=frozenset(int(word) for word in values["known"].split()),
+        disk_free_bytes=int(values["free"]),
+        election_timeout_ms=_number(raft, "ELECTION_TIMEOUT_MS"),
+    )
+
+
+def _number(statement: onedconf.Statement | None, attribute: str) -> int | None:
+    text = statement.attribute(attribute) if statement else None
+    return int(text) if text is not None else None
