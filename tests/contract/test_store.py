@@ -1,0 +1,80 @@
+"""What every store does alike: the folder, and the one in memory."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.fakes.store import MemoryStore
+
+from onebaton.adapters.store import FolderStore
+from onebaton.ports import Store
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    makers: dict[str, Callable[[], Store]] = {
+        "folder": lambda: FolderStore(tmp_path / "not" / "yet" / "there"),
+        "memory": MemoryStore,
+    }
+    return makers[request.param]()
+
+
+def test_nothing_is_there_at_first(store: Store):
+    assert store.read("a") is None
+    assert list(store.keys("")) == []
+    store.delete("a")
+
+
+def test_what_was_written_last_is_read(store: Store):
+    store.write("folder/a.json", b"one")
+    store.write("folder/a.json", b"two")
+    assert store.read("folder/a.json") == b"two"
+    assert store.read("folder/b.json") is None
+
+
+def test_create_never_replaces(store: Store):
+    assert store.create("lock", b"mine")
+    assert not store.create("lock", b"yours")
+    assert store.read("lock") == b"mine"
+    store.delete("lock")
+    assert store.create("lock", b"yours")
+
+
+def test_keys_are_sorted_and_begin_with_the_prefix(store: Store):
+    for key in ("b/2", "a/1", "b/1", "bb"):
+        store.write(key, b"")
+    assert list(store.keys("b")) == ["b/1", "b/2", "bb"]
+    assert list(store.keys("b/")) == ["b/1", "b/2"]
+    assert list(store.keys("")) == ["a/1", "b/1", "b/2", "bb"]
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../a", "a/../b", "a//b", ".hidden", "a/"])
+def test_a_key_cannot_leave_the_store(store: Store, key: str):
+    with pytest.raises(ValueError, match="not a key"):
+        store.read(key)
+    with pytest.raises(ValueError, match="not a key"):
+        store.write(key, b"")
+    with pytest.raises(ValueError, match="not a key"):
+        store.create(key, b"")
+    with pytest.raises(ValueError, match="not a key"):
+        store.delete(key)
+
+
+def test_of_several_creators_exactly_one_succeeds(store: Store):
+    start = threading.Barrier(8)
+    won: list[bytes] = []
+
+    def compete(content: bytes) -> None:
+        start.wait()
+        if store.create("lock", content):
+            won.append(content)
+
+    threads = [threading.Thread(target=compete, args=(b"%d" % n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won == [store.read("lock")]
