@@ -25,6 +25,8 @@ _READ_OF_CONFIG = ("FEDERATION", "RAFT", "DB", "LOG", "PORT", "LISTEN_ADDRESS", 
 # Attributes of a server differ by release: 7.x adds ENDPOINT_GRPC.
 _OPTIONAL = {"ENDPOINT_GRPC"}
 
+_Param = int | str | bool
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -32,7 +34,7 @@ class Recorded:
 
     label: str
     method: str
-    params: tuple[object, ...]
+    params: tuple[_Param, ...]
     authenticated: bool
     response: str
 
@@ -51,7 +53,7 @@ def _load(name: str) -> list[Recorded]:
     ]
 
 
-def _typed(kind: str, value: object) -> object:
+def _typed(kind: str, value: _Param) -> _Param:
     return bool(value) if kind == "boolean" else value
 
 
@@ -73,7 +75,7 @@ def _post(endpoint: str, body: str) -> str:
         connection.close()
 
 
-def _ask(endpoint: str, secret: str, method: str, *params: object) -> str:
+def _ask(endpoint: str, secret: str, method: str, *params: _Param) -> str:
     return _post(endpoint, xmlrpc.client.dumps((secret, *params), method))
 
 
@@ -81,7 +83,7 @@ def _array(raw: str) -> list[Any]:
     return cast("list[Any]", xmlrpc.client.loads(raw)[0][0])
 
 
-def _value(endpoint: str, secret: str, method: str, *params: object) -> str:
+def _value(endpoint: str, secret: str, method: str, *params: _Param) -> str:
     answer = _array(_ask(endpoint, secret, method, *params))
     assert answer[0] is True, answer
     return str(answer[1])

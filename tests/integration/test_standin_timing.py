@@ -11,16 +11,12 @@ import signal
 import time
 import xmlrpc.client
 from collections.abc import Iterator
-from http.client import HTTPConnection
-from typing import cast
 
 import pytest
 from tests.standin.harness import (
     LEADER,
-    SECRET,
     HarnessError,
     MariaDB,
-    Server,
     Zone,
     mariadb,
     wait_for,
@@ -108,24 +104,9 @@ def test_heartbeat_ends_the_warm_up(database: MariaDB) -> None:
         (server,) = started.servers
         server.start()
         begun = time.monotonic()
-        assert _send_heartbeat(server, server.raft_status()["TERM"] + 1)[0] is True
+        assert server.heartbeat(server.raft_status()["TERM"] + 1)[0] is True
         wait_for(lambda: server.raft_status()["STATE"] == LEADER, 10, "the lone server to lead")
         assert time.monotonic() - begun == pytest.approx(1.0, rel=_FIFTH)
-
-
-def _send_heartbeat(server: Server, term: int) -> list[object]:
-    values = ["<i4>-1</i4>", "<i8>0</i8>", f"<i4>{term}</i4>", "<i8>0</i8>", "<i4>0</i4>"]
-    values += ["<i8>0</i8>", "<i4>0</i4>", "<i8>0</i8>", "<string></string>"]
-    params = "".join(f"<param><value>{one}</value></param>" for one in values)
-    body = (
-        "<?xml version='1.0'?><methodCall><methodName>one.zone.replicate</methodName><params>"
-        f"<param><value><string>{SECRET}</string></value></param>{params}</params></methodCall>"
-    )
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
-    answer = connection.getresponse().read()
-    connection.close()
-    return cast("list[object]", xmlrpc.client.loads(answer)[0][0])
 
 
 def test_start_takes_five_seconds_and_stop_six(database: MariaDB) -> None:

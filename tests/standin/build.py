@@ -165,6 +165,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 def _build(package: Package, outdir: Path) -> Path:
     target = outdir / package.file_name
+    fresh = target.with_suffix(".new")
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "root"
         for folder in package.folders:
@@ -182,12 +183,15 @@ def _build(package: Package, outdir: Path) -> Path:
                 path.chmod(0o755)
             os.utime(path, (_EPOCH, _EPOCH))
         subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(root), str(target)],
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(root), str(scratch)],
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=_TIMEOUT_S,
             env={**os.environ, "SOURCE_DATE_EPOCH": str(_EPOCH)},
         )
+        shutil.copyfile(Path(scratch) / package.file_name, fresh)
+    # Whoever installs from the repository meanwhile finds the old package or the new one.
+    fresh.replace(target)
     return target
 
 

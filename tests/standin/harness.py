@@ -17,8 +17,9 @@ import xmlrpc.client
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 HERE = Path(__file__).resolve().parent
@@ -284,7 +285,8 @@ class Server:
         auth.chmod(0o600)
         raft = ", ".join(f"{key} = {value}" for key, value in self.raft.items())
         (self.folder / "etc/oned.conf").write_text(
-            f'DB = [ BACKEND = "mysql", SERVER = "localhost", DB_NAME = "{self.name}" ]\n'
+            f'DB = [ BACKEND = "mysql", SERVER = "localhost", PORT = 0, USER = "oneadmin",\n'
+            f'       PASSWD = "oneadmin", DB_NAME = "{self.name}" ]\n'
             f'PORT = {self.port}\nLISTEN_ADDRESS = "127.0.0.1"\n'
             f'FEDERATION = [ MODE = "STANDALONE", ZONE_ID = 0, SERVER_ID = {self.server_id} ]\n'
             + (f"RAFT = [ {raft} ]\n" if raft else "")
@@ -341,6 +343,27 @@ class Server:
         return self.call(
             "one.document.allocate", f"<T><NAME>{name}</NAME></T>", 999, timeout_s=timeout_s
         )
+
+    def heartbeat(self, term: int) -> list[Any]:
+        """Send it a heartbeat that carries nothing, as of a leader of *term*.
+
+        By hand, because ``xmlrpc.client`` sends no ``<i8>``.
+        """
+        kinds = ["<i4>-1</i4>", "<i8>0</i8>", f"<i4>{term}</i4>", "<i8>0</i8>", "<i4>0</i4>"]
+        kinds += ["<i8>0</i8>", "<i4>0</i4>", "<i8>0</i8>", "<string></string>"]
+        values = [f"<string>{self.secret}</string>", *kinds]
+        params = "".join(f"<param><value>{one}</value></param>" for one in values)
+        body = (
+            "<?xml version='1.0'?><methodCall><methodName>one.zone.replicate</methodName>"
+            f"<params>{params}</params></methodCall>"
+        )
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+            answer = connection.getresponse().read()
+        finally:
+            connection.close()
+        return cast("list[Any]", xmlrpc.client.loads(answer)[0][0])
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -401,7 +424,7 @@ class Zone:
         return None
 
     def wait_for_leader(self, timeout_s: float = 40.0) -> Server:
-        """The server that leads, once there is one that takes writes."""
+        """The server that leads, once there is one; it may still be reconciling."""
         found = wait_for(self.leader, timeout_s, "a leader")
         assert isinstance(found, Server)
         return found

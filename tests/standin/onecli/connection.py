@@ -124,10 +124,13 @@ def _options(address: Address) -> Iterator[str]:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             port = f"port={address.port}\n" if address.port else ""
+            # The tools would rather believe /etc/mysql than the environment.
+            named = os.environ.get("MYSQL_UNIX_PORT")
+            socket = f"socket={named}\n" if named else ""
             password = address.password.replace("\\", "\\\\").replace('"', '\\"')
             file.write(
                 f'[client]\nuser={address.user}\npassword="{password}"\n'
-                f"host={address.server}\n{port}"
+                f"host={address.server}\n{port}{socket}"
             )
         yield f"--defaults-extra-file={name}"
     finally:

@@ -330,7 +330,7 @@ def _address(options: argparse.Namespace) -> Address:
 
 def main(argv: list[str]) -> int:
     """Command line."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     try:
         connection = Connection(_address(options))
         try:

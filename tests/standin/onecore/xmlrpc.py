@@ -47,7 +47,7 @@ class _Reader(xmlrpc.client.Unmarshaller):
         self.append(Long(data))
         self._value = False
 
-    dispatch["i8"] = end_long
+    dispatch["i8"] = end_long  # type: ignore[assignment]
 
 
 _REPLICATE = re.compile(
