@@ -1,11 +1,12 @@
 """The longest gap against its definition."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onebaton.rollout.gaps import KEPT_TEXTS, OTHER_TEXTS, Gap, Kind, Ledger, Outcome, gap_of
-import itertools
 
 moments = st.floats(min_value=0, max_value=1000, allow_nan=False)
 answers = st.lists(st.tuples(moments, st.sampled_from(Outcome)), max_size=40)

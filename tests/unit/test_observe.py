@@ -213,11 +213,15 @@ def test_ahead_of_the_leader_is_no_negative_lag(api):
 
 
 def test_lag_is_judged_while_writes_go_on(api):
-    """Each call is a moment in which 100 records are written, and followers keep up."""
-    lock = threading.Lock()
+    """The followers are asked first, then 100 records are written, then the leader is asked."""
+    asked = threading.Barrier(3)
+    leader = endpoint("10.0.0.11")
 
-    def write(_method: str, _endpoint: str) -> None:
-        with lock:
+    def write(method: str, at: str) -> None:
+        if method == "version" and at != leader:
+            asked.wait(5)  # a follower has said its log index by now
+        if method == "raft_status" and at == leader:
+            asked.wait(5)
             for each in api.servers.values():
                 each.log_index += 100
 

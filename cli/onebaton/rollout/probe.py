@@ -51,6 +51,10 @@ class ProbeResult:
     removed: int = 0
     problem: str | None = None
 
+    def rows(self) -> tuple[GapRow, ...]:
+        """The gaps as reports show them."""
+        return gap_rows(self.gaps)
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -90,7 +94,7 @@ class Probe:
     :param api: each of its calls ends within ``timeout_s``. Its time limit for connecting
         should be short (0.5 s): while nobody has the address a connection is not refused but
         waited for, and would outlast the gap.
-    :param targets: endpoints by name; :data:`VIP_TARGET` is the zone's virtual address.
+    :param vip_endpoint: at the zone's virtual address; probed as :data:`VIP_TARGET`.
     :param rate_hz: reads a second through each target, and writes through the VIP.
     :param member_write_rate_hz: writes a second through each other target.
     """
@@ -99,15 +103,15 @@ class Probe:
         self,
         api: ZoneApi,
         clock: Clock,
-        targets: Mapping[str, str],
         *,
+        vip_endpoint: str,
         rate_hz: float,
         member_write_rate_hz: float,
-        timeout_s: float,
+        timeout_s: float = 2.0,
     ) -> None:
         self._api = api
         self._clock = clock
-        self._targets = dict(targets)
+        self._vip_endpoint = vip_endpoint
         self._rate_hz = rate_hz
         self._member_write_rate_hz = member_write_rate_hz
         self._timeout_s = timeout_s
@@ -124,9 +128,21 @@ class Probe:
         self._run_prefix = f"{PREFIX}{self._run_began}-{os.urandom(3).hex()}-"
 
     def start(self) -> None:
-        """Begin with the targets given."""
+        """Begin with the VIP."""
         self._begin = self._clock.monotonic()
-        for name, endpoint in self._targets.items():
+        self.add(VIP_TARGET, self._vip_endpoint)
+
+    def follow(self, members: Mapping[str, str]) -> None:
+        """Probe the VIP and exactly these from now on.
+
+        :param members: endpoints by name. One that merely does not answer belongs to them:
+            whoever is left out is not looked at any more, and its gap is not seen.
+        """
+        with self._lock:
+            probed = {lane.target for lane in self._lanes if lane.ledger.end is None}
+        for name in probed - members.keys() - {VIP_TARGET}:
+            self.remove(name)
+        for name, endpoint in members.items():
             self.add(name, endpoint)
 
     def add(self, name: str, endpoint: str) -> None:
