@@ -68,8 +68,7 @@ def made_lab(request, tmp_path_factory) -> Iterator[Lab]:
 
 @pytest.fixture
 def lab(made_lab: Lab) -> Iterator[Lab]:
-    """Every test begins with nothing; so does the next one."""
-    made_lab.platform.apply([])
+    """Every test begins with nothing, and leaves nothing to the next one."""
     yield made_lab
     made_lab.platform.apply([])
     assert made_lab.leftovers() == []
