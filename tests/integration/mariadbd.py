@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from onebaton.adapters.mariadb import Rows, read_rows
+from onebaton.adapters import process
+from onebaton.adapters.mariadb import Rows, Session, read_rows
 from onebaton.adapters.process import Completed
 
 #: Tables as oned 6.10 creates them (names and types of its schema).
@@ -49,10 +50,21 @@ class LocalDatabase:
     def change(self, statements: str, *, what: str, timeout_s: float) -> Rows:
         return self._run(statements, what, timeout_s, private=True)
 
+    @contextmanager
+    def session(self, *, timeout_s: float) -> Iterator[Session]:  # noqa: ARG002 - it is local
+        argv = [*self._argv(), "--unbuffered", self.name]
+        with process.pipe(argv, stdin=True) as pipe:
+            yield Session(pipe, self.place)
+
+    def _argv(self) -> list[str]:
+        return [
+            *("mariadb", f"--socket={self.socket}", "--batch", "--skip-column-names"),
+            *("--binary-mode", "--default-character-set=utf8mb4"),
+        ]
+
     def _run(self, statements: str | bytes, what: str, timeout_s: float, *, private: bool) -> Rows:
         data = statements.encode() if isinstance(statements, str) else statements
-        argv = ["mariadb", f"--socket={self.socket}", "--batch", "--skip-column-names"]
-        argv += ["--binary-mode", "--default-character-set=utf8mb4", self.name]
+        argv = [*self._argv(), self.name]
         done = subprocess.run(argv, input=data, capture_output=True, timeout=timeout_s, check=False)
         completed = Completed(
             tuple(argv),

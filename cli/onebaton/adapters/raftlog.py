@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onebaton.adapters.mariadb import Database, Rows, SqlError, literal
+from onebaton.adapters.mariadb import Database, SqlError, literal
 from onebaton.errors import RefusedError, StepFailedError
 from onebaton.model import EMPTY_LOG_INDEX, LogPosition
 
@@ -41,6 +41,8 @@ FROM (SELECT (SELECT CAST(MAX(log_index) AS SIGNED) FROM logdb
              (SELECT MIN(log_index) FROM logdb
               WHERE (applied = 0 OR applied IS NULL) AND log_index <> {NO_INDEX}) AS pending
      ) AS bounds"""
+
+_POSITION_INTO_SQL = POSITION_SQL.replace("\nFROM (", " INTO @last, @applied, @term\nFROM (", 1)
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]*")
 
@@ -102,12 +104,10 @@ def ship(
         logs are of different histories, or if the target's ``oned`` runs.
     :raises StepFailedError: if a record cannot be replayed.
     """
-    anchor = position(target).last_applied
-    anchor_term = _term_at(target, anchor)
-    encoding = _encoding(source)
+    anchor, anchor_term = _anchor(target)
     shipped = 0
     while True:
-        applied, records = _read(source, anchor, up_to, timeout_s)
+        applied, encoding, records = _read(source, anchor, up_to, timeout_s)
         if applied < max(anchor, FIRST_INDEX):
             return shipped
         records = _after_anchor(source, target, anchor, anchor_term, records)
@@ -122,20 +122,19 @@ def ship(
 
 def _read(
     source: Database, anchor: int, up_to: int | None, timeout_s: float
-) -> tuple[int, list[Record]]:
+) -> tuple[int, str, list[Record]]:
     """What to ship next, in one snapshot of the source.
 
-    :returns: index of the last record that may be shipped, and the applied records from the
-        anchor on, one batch at most.
+    :returns: index of the last record that may be shipped, the database's character set, and
+        the applied records from the anchor on, one batch at most.
     """
     limit = "@applied" if up_to is None else f"LEAST(@applied, {up_to})"
-    select_position = POSITION_SQL.replace("\nFROM (", " INTO @last, @applied, @term\nFROM (", 1)
     rows = source.rows(
         f"""SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 START TRANSACTION WITH CONSISTENT SNAPSHOT;
-{select_position};
+{_POSITION_INTO_SQL};
 SET @applied = {limit};
-SELECT @applied;
+SELECT @applied, @@character_set_database;
 SELECT log_index, term, timestamp, fed_index, COALESCE(sqlcmd, '') FROM logdb
 WHERE log_index >= {max(anchor, FIRST_INDEX)} AND log_index <= @applied
   AND log_index <> {NO_INDEX} ORDER BY log_index LIMIT {BATCH_RECORDS + 1};
@@ -143,10 +142,15 @@ COMMIT;""",
         what="reading the log",
         timeout_s=timeout_s,
     )
-    return int(rows[0][0]), [
-        Record(int(index), int(term), int(timestamp), int(fed_index), sqlcmd)
-        for index, term, timestamp, fed_index, sqlcmd in rows[1:]
-    ]
+    applied, encoding = rows[0]
+    return (
+        int(applied),
+        encoding,
+        [
+            Record(int(index), int(term), int(timestamp), int(fed_index), sqlcmd)
+            for index, term, timestamp, fed_index, sqlcmd in rows[1:]
+        ],
+    )
 
 
 def _after_anchor(
@@ -269,20 +273,16 @@ def _record_at(records: Sequence[Record], line: int | None) -> str:
     return str(records[place].index) if 0 <= place < len(records) else "(unknown)"
 
 
-def _term_at(database: Database, index: int) -> int:
+def _anchor(database: Database) -> tuple[int, int]:
+    """Index and term of a database's last applied record; term 0 if there is none."""
     rows = database.rows(
-        f"SELECT term FROM logdb WHERE log_index = {index}",
-        what="reading a record's term",
+        f"{_POSITION_INTO_SQL};\nSELECT @applied, COALESCE("
+        "(SELECT term FROM logdb WHERE log_index = @applied), 0);",
+        what="reading the log position",
         timeout_s=30,
     )
-    return int(rows[0][0]) if rows else 0
-
-
-def _encoding(database: Database) -> str:
-    rows: Rows = database.rows(
-        "SELECT @@character_set_database", what="reading the character set", timeout_s=30
-    )
-    return rows[0][0]
+    index, term = rows[0]
+    return int(index), int(term)
 
 
 def _position(row: Sequence[str]) -> LogPosition:
