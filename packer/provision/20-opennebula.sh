@@ -22,7 +22,9 @@ if [ -e "$bake/apt/auth.conf" ]; then
     chmod 0600 "$bake/apt/auth.conf"
 fi
 
-apt-get update -q
+# Debian's own lists are fresh already.
+apt-get update -q -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/onebaton.sources \
+    -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0
 # With what they recommend, as the vendor's own installation does it.
 # shellcheck disable=SC2086 # a list of words
 apt-get install -q -y -o Dpkg::Options::=--force-confold $ONEBATON_PACKAGES
