@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from onebaton.bake.catalogue import Catalogue
     from onebaton.config import ClusterConfig
     from onebaton.model import Image, Secret, World
-    from onebaton.plan.actions import Plan
+    from onebaton.plan.actions import Action, Plan
     from onebaton.plan.wanted import Wanted
     from onebaton.ports import FrontEnds, Platform, Reporter, Store, ZoneApi
+    from onebaton.rollout.probe import Probe
     from onebaton.rollout.runner import Taken
     from onebaton.steps.site import Site
     from onebaton.views import GapRow, PlanView, ReportView, StatusView
@@ -117,7 +118,7 @@ class Cluster:
         """The zone's XML-RPC."""
         return self.bounded_api(5.0)
 
-    def bounded_api(self, timeout_s: float) -> ZoneApi:
+    def bounded_api(self, timeout_s: float, *, connect_timeout_s: float = 2.0) -> ZoneApi:
         """The same with another deadline for each call."""
         from onebaton.adapters.zone import OneZone, session_of
 
@@ -126,7 +127,7 @@ class Cluster:
             session,
             zone_id=self.config.zone.id,
             timeout_s=timeout_s,
-            connect_timeout_s=min(2.0, timeout_s),
+            connect_timeout_s=min(connect_timeout_s, timeout_s),
         )
 
     @cached_property
@@ -354,15 +355,16 @@ def rollout(options: Options) -> ReportView:
         with _locked(cluster, "rollout"):
             # Refused before the probe writes anything, if it is to be refused.
             plan_roll(wanted, cluster.observe())
-            with _probing(cluster) as (follow, end_probe):
+            with _probing(cluster) as watch:
                 taken = _carry_out(
                     cluster,
                     "rollout",
                     cluster.observe,
                     lambda world: plan_roll(wanted, world),
-                    after_step=follow,
+                    seen=watch.seen,
+                    before=watch.before,
                 )
-                gaps = end_probe()
+                gaps = watch.gaps()
         title = f"zone {cluster.config.zone.name} rolled to OpenNebula {wanted.image.version}"
         return _report(title, taken, gaps)
 
@@ -402,7 +404,8 @@ def _carry_out(
     observe: Callable[[], W],
     decide: Callable[[W], Plan],
     *,
-    after_step: Callable[[W], None] = lambda _world: None,
+    seen: Callable[[W], None] = lambda _world: None,
+    before: Callable[[Action], None] = lambda _action: None,
 ) -> tuple[Taken, ...]:
     from datetime import UTC, datetime
 
@@ -427,40 +430,69 @@ def _carry_out(
             journal=Journal(cluster.store, cluster.clock, f"{moment}-{command}"),
             stop=stop,
             hand_back=cluster.options.again(command),
-        ).run(after_step=after_step)
+        ).run(seen=seen, before=before)
+
+
+class _Unwatched:
+    """No probe: the same calls, and no gaps."""
+
+    def seen(self, world: World) -> None:
+        """Nobody looks."""
+
+    def before(self, action: Action) -> None:
+        """Nobody looks away."""
+
+    def gaps(self) -> Sequence[GapRow]:
+        """None were seen."""
+        return ()
+
+
+class _Watched(_Unwatched):
+    """A probe that follows the zone's members through a rollout."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def seen(self, world: World) -> None:
+        """Probe these members, whether they answer or not."""
+        self._probe.follow({m.server.name: m.server.endpoint for m in world.members})
+
+    def before(self, action: Action) -> None:
+        """What is about to be stopped for good is not a gap of the zone."""
+        from onebaton.plan.actions import HandOver, Retire
+
+        match action:
+            case Retire(server=server) | HandOver(from_server=server):
+                self._probe.remove(server.name)
+
+    def gaps(self) -> Sequence[GapRow]:
+        """End the probe; the longest gaps it saw."""
+        return self._probe.stop().rows()
 
 
 @contextlib.contextmanager
-def _probing(
-    cluster: Cluster,
-) -> Iterator[tuple[Callable[[World], None], Callable[[], Sequence[GapRow]]]]:
-    """Probe the zone while the block runs.
-
-    Yields what tells the probe of each new observation, and what ends it and answers its gaps.
-    """
+def _probing(cluster: Cluster) -> Iterator[_Unwatched]:
+    """Probe the zone while the block runs."""
     from onebaton.rollout.probe import Probe
 
     settings = cluster.config.rollout.probe
     if not settings.enabled:
-        yield (lambda _world: None), tuple
+        yield _Unwatched()
         return
     probe = Probe(
-        cluster.bounded_api(settings.timeout_s),
+        # An address that nobody holds for a moment does not refuse; do not wait for it long.
+        cluster.bounded_api(settings.timeout_s, connect_timeout_s=0.5),
         cluster.clock,
         vip_endpoint=cluster.vip_endpoint,
         rate_hz=settings.rate_hz,
         member_write_rate_hz=settings.member_write_rate_hz,
+        timeout_s=settings.timeout_s,
     )
     probe.start()
     try:
-        yield (lambda world: probe.follow(_targets(world))), (lambda: probe.stop().rows())
+        yield _Watched(probe)
     finally:
         probe.stop()
-
-
-def _targets(world: World) -> dict[str, str]:
-    """Endpoints of the members that can answer, by name."""
-    return {m.server.name: m.server.endpoint for m in world.members if m.raft is not None}
 
 
 def _report(title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = ()) -> ReportView:

@@ -54,10 +54,16 @@ class Runner(Generic[W]):
     stop: StopRequest
     hand_back: str
 
-    def run(self, *, after_step: Callable[[W], None] = lambda _world: None) -> tuple[Taken, ...]:
+    def run(
+        self,
+        *,
+        seen: Callable[[W], None] = lambda _world: None,
+        before: Callable[[Action], None] = lambda _action: None,
+    ) -> tuple[Taken, ...]:
         """Take step after step until nothing is left to do.
 
-        :param after_step: called with each new observation.
+        :param seen: called with each new observation.
+        :param before: called with each action that is about to be carried out.
         :raises RefusedError: if the world changed, or a step is blocked.
         :raises InterruptedRunError: if the operator asked to stop.
         """
@@ -66,7 +72,7 @@ class Runner(Generic[W]):
         previous: Plan | None = None
         while True:
             world = self.observe()
-            after_step(world)
+            seen(world)
             plan = self.decide(world)
             if previous is not None and not plan.rest_of(previous):
                 raise self._changed(previous, plan)
@@ -80,6 +86,7 @@ class Runner(Generic[W]):
                     f"stopped before the step {action.id}; every step before it is complete",
                     resolution=f"To go on: {self.hand_back}",
                 )
+            before(action)
             position = f"[{len(taken) + 1}/{len(taken) + len(plan)}]"
             taken.append(self._take(action, world, position))
             previous = plan
