@@ -73,7 +73,7 @@ def parse(output: str, *, place: str) -> FrontEndFacts:
 
 def _facts(values: Mapping[str, str]) -> FrontEndFacts:
     status, _, version = values["package"].partition(" ")
-    config = base64.b64decode(values["config"]).decode("utf-8", "replace")
+    config = base64.b64decode(values["config"], validate=True).decode("utf-8", "replace")
     statements = onedconf.parse(config, file="oned.conf")
     federation = onedconf.last(statements, "FEDERATION")
     raft = onedconf.last(statements, "RAFT")
