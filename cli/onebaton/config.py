@@ -233,6 +233,9 @@ class Gates(Section):
         le=1,
         description="Share of oned.log_retention that seeding may use up at the observed writes.",
     )
+    expected_seed_s: Seconds = Field(
+        default=120.0, description="How long dumping and restoring the database takes, about."
+    )
 
 
 class ProbeConfig(Section):

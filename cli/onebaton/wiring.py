@@ -152,15 +152,17 @@ class Cluster:
     def frontends(self) -> FrontEnds:
         """The nodes over ssh."""
         from onebaton.adapters.frontends import SshFrontEnds
+        from onebaton.adapters.nodeconfig import ZoneSettings
         from onebaton.adapters.secrets import resolve
         from onebaton.adapters.ssh import Ssh
+        from onebaton.adapters.templates import Templates
 
         config = self.config
         source = config.database.password
         ssh = self._closing.enter_context(Ssh(config.ssh, known_hosts=self.state / "known_hosts"))
         return SshFrontEnds(
             ssh,
-            zone=config.zone,
+            zone=ZoneSettings(config.zone.id, config.zone.vip.to_model(), config.zone.port),
             database=config.database,
             oned=config.oned,
             password=(
@@ -168,6 +170,7 @@ class Cluster:
                 if source is not None
                 else None
             ),
+            render=Templates().render,
             reporter=self.reporter,
             clock=self.clock,
         )
@@ -205,7 +208,7 @@ class Cluster:
             limits=Limits(
                 max_lag_records=config.rollout.gates.max_lag_records,
                 log_window_share=config.rollout.gates.log_window_share,
-                seed_s=config.rollout.timeouts.seed_s,
+                expected_seed_s=config.rollout.gates.expected_seed_s,
                 election_timeout_ms=config.oned.election_timeout_ms,
                 steered_election_timeout_ms=config.rollout.steered_election_timeout_ms,
             ),
