@@ -19,11 +19,10 @@ from onebaton.adapters import (
     tablesums,
 )
 from onebaton.adapters.mariadb import SQL_FUNCTION, NodeDatabase
-from onebaton.adapters.nodeconfig import Renderer
+from onebaton.adapters.nodeconfig import Renderer, ZoneSettings
 from onebaton.adapters.process import ProgramError
 from onebaton.adapters.ssh import Ssh
-from onebaton.adapters.templates import Templates
-from onebaton.config import DatabaseConfig, OnedConfig, ZoneConfig
+from onebaton.config import DatabaseConfig, OnedConfig
 from onebaton.errors import (
     DeadlineError,
     OnebatonError,
@@ -50,7 +49,7 @@ _SECRETS = (
 class SshFrontEnds:
     """Front-ends over ssh (implements the port ``FrontEnds``).
 
-    :param render: renders ``templates/``; by default our own.
+    :param render: renders ``templates/``.
     :param password: of the database's user; without one each node makes up its own.
     """
 
@@ -58,27 +57,26 @@ class SshFrontEnds:
         self,
         ssh: Ssh,
         *,
-        zone: ZoneConfig,
+        zone: ZoneSettings,
         database: DatabaseConfig,
         oned: OnedConfig,
         password: Secret | None,
+        render: Renderer,
         reporter: Reporter,
         clock: Clock,
-        render: Renderer | None = None,
     ) -> None:
         self._ssh = ssh
         self._zone = zone
-        self._vip = zone.vip.to_model().address
         self._database = database
         self._oned = oned
         self._password = password
-        self._render = render or Templates().render
+        self._render = render
         self._reporter = reporter
         self._clock = clock
 
     def facts(self, host: Host) -> FrontEndFacts:
         """See ``FrontEnds.facts``."""
-        script = nodefacts.script(vip=self._vip, database=self._database.name)
+        script = nodefacts.script(vip=self._zone.vip.address, database=self._database.name)
         done = self._ssh.run(host, script, timeout_s=FACTS_TIMEOUT_S, what="looking at the machine")
         return nodefacts.parse(done.stdout, place=host.name)
 
@@ -277,7 +275,7 @@ class SshFrontEnds:
         """
         kind_s = max(timeout_s - LAST_RESORT_S, timeout_s / 2)
         self._reporter.progress(f"waiting for oned on {host.name} to stop")
-        script = nodeunit.stop_script(vip=self._vip, mask=mask, kind_s=kind_s)
+        script = nodeunit.stop_script(vip=self._zone.vip.address, mask=mask, kind_s=kind_s)
         self._end(host, script, timeout_s, "stopping oned")
 
     def cut_off_leader(self, host: Host, *, drain_s: float) -> None:
@@ -285,7 +283,9 @@ class SshFrontEnds:
 
         :raises StepFailedError: if ``oned`` or the virtual IP is still there afterwards.
         """
-        script = nodeunit.cut_off_script(vip=self._vip, port=self._zone.port, drain_s=drain_s)
+        script = nodeunit.cut_off_script(
+            vip=self._zone.vip.address, port=self._zone.port, drain_s=drain_s
+        )
         self._end(host, script, drain_s + SHORT_TIMEOUT_S, "cutting off the leader")
 
     def _end(self, host: Host, script: str, timeout_s: float, what: str) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from onebaton.adapters import onedconf
 from onebaton.adapters.mariadb import NodeDatabase, literal
 from onebaton.adapters.ssh import Ssh
-from onebaton.config import DatabaseConfig, OnedConfig, ZoneConfig
-from onebaton.model import Host, Secret
+from onebaton.config import DatabaseConfig, OnedConfig
+from onebaton.model import Host, Secret, Vip
 
 TIMEOUT_S = 30.0
 #: The managed part of ``oned.conf``, below ``templates/``.
@@ -24,6 +24,18 @@ Renderer = Callable[[str, Mapping[str, object]], str]
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneSettings:
+    """What front-ends need to know of their zone.
+
+    :param port: of the XML-RPC API.
+    """
+
+    zone_id: int
+    vip: Vip
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A node's configuration.
 
@@ -31,7 +43,7 @@ class Wanted:
     :param server_ids: the zone's servers as the next start will learn them.
     """
 
-    zone: ZoneConfig
+    zone: ZoneSettings
     database: DatabaseConfig
     oned: OnedConfig
     password: Secret | None
@@ -51,7 +63,7 @@ def configure(
     packaged, monitord, known_password = (_decoded(line) for line in found.splitlines()[:3])
     password = wanted.password or Secret(known_password or secrets.token_hex(20))
     managed = render(TEMPLATE, variables(wanted, password))
-    vip = wanted.zone.vip.to_model().address
+    vip = wanted.zone.vip.address
     contents = [
         onedconf.merge(packaged, managed),
         onedconf.set_attribute(monitord, "NETWORK", "MONITOR_ADDRESS", vip, file="monitord.conf"),
@@ -72,9 +84,9 @@ def configure(
 def variables(wanted: Wanted, password: Secret) -> dict[str, object]:
     """What the template is given; texts are quoted already, as the grammar wants it."""
     quote = onedconf.quote
-    vip = wanted.zone.vip.to_model()
+    vip = wanted.zone.vip
     return {
-        "zone_id": wanted.zone.id,
+        "zone_id": wanted.zone.zone_id,
         "server_id": wanted.server_id,
         "port": wanted.zone.port,
         "db_user": quote(wanted.database.user),
