@@ -74,7 +74,7 @@ def wanted(
     of: Image | None = None,
     max_lag_records: int = 50,
     log_window_share: float = 0.5,
-    seed_s: float = 1800.0,
+    expected_seed_s: float = 60.0,
     election_timeout_ms: int = NORMAL_MS,
     steered_election_timeout_ms: int = STEERED_MS,
 ) -> Wanted:
@@ -82,7 +82,7 @@ def wanted(
     limits = Limits(
         max_lag_records=max_lag_records,
         log_window_share=log_window_share,
-        seed_s=seed_s,
+        expected_seed_s=expected_seed_s,
         election_timeout_ms=election_timeout_ms,
         steered_election_timeout_ms=steered_election_timeout_ms,
     )

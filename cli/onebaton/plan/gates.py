@@ -11,7 +11,7 @@ what such a rollout leaves behind when it is interrupted (:attr:`Scene.interrupt
 import re
 from collections.abc import Callable, Iterator
 
-from onebaton.model import Member, Node, NodeState
+from onebaton.model import UNKNOWN_SCHEMA, Member, Node, NodeState
 from onebaton.plan.findings import Finding, refuse_if_any
 from onebaton.plan.scene import Scene
 
@@ -147,8 +147,9 @@ def one_vip(scene: Scene) -> Iterator[Finding]:
     """Exactly one machine holds the virtual IP, and it is the leader's."""
     holders = scene.world.vip_holders
     leader = scene.leader
-    # From the end of an old leader until the new one's hook has run, nobody may hold it.
-    changing = any(m is scene.interrupted for m in scene.old) or scene.handing_over is not None
+    # From the end of the old leader until the new one's hook has run, nobody holds it.
+    put_away = any(m is scene.interrupted for m in scene.old)
+    changing = scene.handing_over is not None or (put_away and not scene.old_leads)
     if len(holders) > 1:
         yield Finding(
             "more than one machine holds the virtual IP",
@@ -174,6 +175,13 @@ def one_vip(scene: Scene) -> Iterator[Finding]:
 def same_schema(scene: Scene) -> Iterator[Finding]:
     """``oned`` starts only on exactly the database version that it was built for."""
     required = scene.wanted.image.schema
+    if required == UNKNOWN_SCHEMA:
+        yield Finding(
+            "the database schema of the wanted image is unknown",
+            f"{scene.wanted.image.name} was never asked for it",
+            "Bake it again (`onebaton bake --force`).",
+        )
+        return
     for member in scene.world.members:
         if member.facts is None or not scene.counts(member):
             continue
@@ -196,10 +204,14 @@ def same_schema(scene: Scene) -> Iterator[Finding]:
 def not_older(scene: Scene) -> Iterator[Finding]:
     """OpenNebula knows no way back."""
     wanted = scene.wanted.image.version
-    newer = {
-        m.version: m.server.name
+    versions = {
+        m.version or (m.facts.package_version if m.facts is not None else None): m.server.name
         for m in scene.world.members
-        if m.version is not None and version_key(m.version) > version_key(wanted)
+    }
+    newer = {
+        version: name
+        for version, name in versions.items()
+        if version is not None and version_key(version) > version_key(wanted)
     }
     if newer:
         version = max(newer, key=version_key)
@@ -237,14 +249,13 @@ def log_window(scene: Scene) -> Iterator[Finding]:
     if settings is None or all(scene.is_seeded(spec) for spec in scene.targets):
         return
     budget = limits.log_window_share * settings.log_retention
-    expected = scene.world.records_per_second * limits.seed_s
+    expected = scene.world.records_per_second * limits.expected_seed_s
     if expected >= budget:
         yield Finding(
             "the log may outrun the seeds",
-            f"{scene.world.records_per_second:.1f} records/s for up to {limits.seed_s:g} s are "
+            f"{scene.world.records_per_second:.1f} records/s for {limits.expected_seed_s:g} s are "
             f"{expected:.0f}, and LOG_RETENTION {settings.log_retention} leaves {budget:.0f}",
-            "Roll when there is less to write, lower rollout.timeouts.seed_s to what a seed "
-            "takes, or raise LOG_RETENTION.",
+            "Roll when there is less to write, or raise LOG_RETENTION.",
         )
 
 

@@ -105,10 +105,9 @@ class Scene:
 
     def target_of(self, member: Member) -> NodeSpec | None:
         """The wanted node that a member runs on, ``None`` for an old member."""
-        for spec in self.targets:
-            if spec.address == member.server.address and self.node_of(spec) is not None:
-                return spec
-        return None
+        address = member.server.address
+        spec = next((s for s in self.targets if s.address == address), None)
+        return spec if spec is not None and self.node_of(spec) is not None else None
 
     @property
     def new(self) -> tuple[Member, ...]:

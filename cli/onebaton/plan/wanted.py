@@ -15,14 +15,15 @@ class Limits:
 
     :param max_lag_records: how far behind the leader a member still counts as caught up.
     :param log_window_share: share of LOG_RETENTION that a seed may be old.
-    :param seed_s: how long seeding may take; the log must not outrun a seed in that time.
+    :param expected_seed_s: how long seeding is expected to take; in that time the log must not
+        outrun a seed.
     :param election_timeout_ms: of every server outside of a hand-over.
     :param steered_election_timeout_ms: of the server that shall win the hand-over.
     """
 
     max_lag_records: int
     log_window_share: float
-    seed_s: float
+    expected_seed_s: float
     election_timeout_ms: int
     steered_election_timeout_ms: int
 
