@@ -22,14 +22,19 @@ locks=/var/lock/one
 exec 9>"$locks/vip_sh"
 flock -w 60 9
 
+announce() {
+    # Beside the pause, so that a round takes two seconds with any arping.
+    sudo -n arping -c 1 "$3" -I "$1" "${2%%/*}" &
+    sleep 1
+    wait
+}
+
 take() {
     sudo -n ip address add "$2" dev "$1"
     round=0
     while [ "$round" -lt 5 ]; do
-        sudo -n arping -c 1 -U -I "$1" "${2%%/*}"
-        sleep 1
-        sudo -n arping -c 1 -A -I "$1" "${2%%/*}"
-        sleep 1
+        announce "$1" "$2" -U
+        announce "$1" "$2" -A
         round=$((round + 1))
     done
 }

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from oned.zone_calls import ZoneCalls
 from oned.zone_table import ZoneTable
 
 _RAFT_PART_OF_START = 0.2
+_LOOK_S = 60.0
 _USAGE = "Usage: oned [-h] [-v] [-f] [-i]\n"
 
 
@@ -90,8 +92,10 @@ class Daemon:
         :raises StartFailed: if the database is not the one this release needs.
         """
         started = time.monotonic()
-        signals = {signal.SIGTERM, signal.SIGINT}
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        # A handler, not a blocked signal: hooks would inherit that and outlive their stop.
+        told_to_stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: told_to_stop.set())
         journal, settings = self._journal, self._settings
         journal.info(
             "ONE",
@@ -113,7 +117,8 @@ class Daemon:
             journal.info("ONE", "All modules finalized, exiting.\n")
             raise StartFailed(str(error)) from error
         _notify_systemd("READY=1")
-        signal.sigwait(signals)
+        while not told_to_stop.wait(_LOOK_S):
+            pass
         stopping = time.monotonic()
         server.stop()
         raft.finish()
