@@ -86,17 +86,20 @@ def seed(
         )
         copy_to_all(dump, receivers, progress=progress)
         problems = _finish(receivers, deadline)
-        if len(problems) < len(receivers):
-            # Somebody took all of it; a dump that broke off is never accepted by anybody.
-            dump.finish(timeout_s=10, what=f"dumping the database of {source.name}")
+        details = [f"{name}: {problem}" for name, problem in problems.items()]
+        try:
+            # It has ended, unless nobody was left to read it.
+            dump.finish(timeout_s=2, what=f"dumping the database of {source.name}")
+        except ProgramError as error:
+            details.append(f"{source.name}: {_reason(error)}")
+            problems = problems or {host.name: "" for host in targets}
+        except DeadlineError:
+            details.append(f"{source.name}: nobody was left to take the dump")
     if problems:
-        seeded = [host.name for host in targets if host.name not in problems]
+        details += [f"{host.name}: seeded" for host in targets if host.name not in problems]
         raise StepFailedError(
             f"{', '.join(problems)} could not be seeded from {source.name}",
-            details=[
-                *(f"{name}: {problem}" for name, problem in problems.items()),
-                *(f"{name}: seeded" for name in seeded),
-            ],
+            details=details,
             resolution="Look at the disk and at MariaDB there, then run the same command again.",
         )
 

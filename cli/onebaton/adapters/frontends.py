@@ -5,7 +5,6 @@ Rooms of this house: :mod:`nodefacts` (what a node says of itself), :mod:`dbdump
 with :mod:`onedconf` (its grammar), :mod:`nodeunit` (starting, stopping, cutting off).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,11 +38,6 @@ SHORT_TIMEOUT_S = 30.0
 LOOK_S = 0.5
 #: So much of a stop's time is kept for SIGKILL and what comes after.
 LAST_RESORT_S = 30.0
-#: What may stand in ``oned.log`` and in no message: passwords, and statements with data.
-_SECRETS = (
-    (re.compile(r"(PASSW\w*\s*=\s*)[^,\]]+", re.IGNORECASE), r"\1***"),
-    (re.compile(r"(SQL command was:?).*"), r"\1 ***"),
-)
 
 
 class SshFrontEnds:
@@ -264,7 +258,7 @@ class SshFrontEnds:
             )
         return StepFailedError(
             f"oned on {host.name} ended instead of starting ({seen['Result'] or 'no result'})",
-            details=_telling(said),
+            details=nodeunit.telling(said),
             resolution=resolution,
         )
 
@@ -316,13 +310,3 @@ class SshFrontEnds:
             )
         self._reporter.progress(f"waiting for {what} ({seen})")
         self._clock.sleep(LOOK_S)
-
-
-def _telling(said: str) -> list[str]:
-    """The lines of a log that tell why, without secrets."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if "[E]" in line or "Error" in line or "Cannot" in line]
-    shown = (errors or lines)[-8:]
-    for pattern, replacement in _SECRETS:
-        shown = [pattern.sub(replacement, line) for line in shown]
-    return shown

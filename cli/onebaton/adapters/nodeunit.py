@@ -3,6 +3,8 @@
 Everything here runs as root under bash with ``set -euo pipefail`` and may be repeated.
 """
 
+import re
+
 from onebaton.adapters.mariadb import ONED_RUNS_FUNCTION
 
 UNIT = "opennebula.service"
@@ -181,3 +183,20 @@ drop_lock
 stop_leader_services
 require_gone
 """
+
+
+#: What may stand in ``oned.log`` and in no message: passwords, and statements with data.
+_SECRETS = (
+    (re.compile(r"(PASSW\w*\s*=\s*)[^,\]]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"(SQL command was:?).*"), r"\1 ***"),
+)
+
+
+def telling(said: str) -> list[str]:
+    """The lines of a log that tell why, without secrets."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if "[E]" in line or "Error" in line or "Cannot" in line]
+    shown = (errors or lines)[-8:]
+    for pattern, replacement in _SECRETS:
+        shown = [pattern.sub(replacement, line) for line in shown]
+    return shown
