@@ -12,7 +12,7 @@ action=${1:-}
 case $action in
 leader | follower) shift ;;
 *)
-    echo "Unknown action '$action'" >&2
+    echo "vip.sh: leader or follower, not '$action'" >&2
     exit 1
     ;;
 esac
@@ -54,7 +54,7 @@ while [ $# -ge 2 ]; do
     shift 2
 done
 if [ $# -ne 0 ]; then
-    echo "Missing IP." >&2
+    echo "vip.sh: an interface without an address" >&2
     exit 1
 fi
 
