@@ -43,7 +43,9 @@ class Builder:
     credentials: tuple[str, Secret]
     steered_timeout_ms: int
 
-    def build(self, action: Action, world: World | None) -> Step:
+    def build(  # noqa: PLR0911 - one return an action
+        self, action: Action, world: World | None
+    ) -> Step:
         """The step for an action, as the world is now.
 
         :param world: ``None`` while there is no zone yet.
@@ -64,29 +66,40 @@ class Builder:
                 return SeedStep(action.id, site, self._host(action.source, world), targets)
         if world is None:
             raise RefusedError(f"the step {action.id} needs a zone, and there is none")
-        if isinstance(action, HandOver):
-            # The one step that may begin without a leader: a killed run cut it off already.
-            new = server_of(world, action.to_server)
-            old_host = self._host_of(action.from_server, world)
-            new_host = self._host_of(new, world)
-            return HandOverStep(action.id, site, action.from_server, old_host, new, new_host)
-        return self._in_zone(action, world)
-
-    def _in_zone(self, action: Join | Refresh | Retire | Restore, world: World) -> Step:
-        site = self.site
-        leader = _leader(world)
-        leader_host = self._host_of(leader, world)
         match action:
-            case Join():
-                return JoinStep(
+            # The two that may begin without a leader: a killed run cut the old one off
+            # already, or left a zone of two with one of them not started yet.
+            case HandOver():
+                new = server_of(world, action.to_server)
+                return HandOverStep(
                     action.id,
                     site,
-                    self._host(action.node, world),
-                    leader,
-                    leader_host,
-                    self._host(action.source, world),
-                    self._timeout_ms(steered=action.steered),
+                    action.from_server,
+                    self._host_of(action.from_server, world),
+                    new,
+                    self._host_of(new, world),
                 )
+            case Join():
+                return self._join(action, world)
+        return self._with_leader(action, world)
+
+    def _join(self, action: Join, world: World) -> JoinStep:
+        listed = {member.host.name: member.server for member in world.members}
+        leader = world.leader
+        return JoinStep(
+            action.id,
+            self.site,
+            self._host(action.node, world),
+            leader.server if leader is not None else None,
+            self._host(action.source, world),
+            listed.get(action.node),
+            self._timeout_ms(steered=action.steered),
+        )
+
+    def _with_leader(self, action: Refresh | Retire | Restore, world: World) -> Step:
+        site = self.site
+        leader = _leader(world)
+        match action:
             case Refresh():
                 return RefreshStep(
                     action.id,

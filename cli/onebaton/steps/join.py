@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from onebaton.errors import RefusedError, StepFailedError
-from onebaton.model import Host, Server
+from onebaton.errors import RefusedError, StepFailedError, UnavailableError
+from onebaton.model import Host, Member, Server
 from onebaton.steps.seeing import (
+    differing_tables,
     expected_leader,
     require_parity,
     require_same_secrets,
@@ -21,21 +22,27 @@ SMALL_ROUND_RECORDS = 20
 MAX_ROUNDS = 10
 
 
+#: How often a comparison before the start is repeated while the source has records pending.
+MAX_LOOKS = 6
+
+
 @dataclass(frozen=True, slots=True)
 class JoinStep:
     """Ship the log, add the server, start it within its warm-up.
 
-    :param leader: the server expected to lead all through.
-    :param source: the follower whose database the log is shipped from.
+    :param leader: the server expected to lead all through; ``None`` only while a zone that is
+        being founded waits for this very member to have a quorum.
+    :param source: the machine whose database the log is shipped from, a follower's.
+    :param listed: the server that the zone lists for it already, after a run that was killed.
     :param election_timeout_ms: low for the node that leadership is steered to.
     """
 
     id: str
     site: Site
     host: Host
-    leader: Server
-    leader_host: Host
+    leader: Server | None
     source: Host
+    listed: Server | None
     election_timeout_ms: int
 
     @property
@@ -44,7 +51,9 @@ class JoinStep:
         return self.site.endpoint(self.host.address)
 
     def check(self) -> Check:
-        """Blocked unless the expected leader leads a zone that can bear one dead member."""
+        """Blocked unless the expected leader leads."""
+        if self.leader is None:
+            return NEEDED if self.listed is not None else blocked("the zone has no leader")
         try:
             expected_leader(self.site, self.leader)
         except RefusedError as error:
@@ -59,31 +68,60 @@ class JoinStep:
         zone, or inside and stopped or started: each is gone through again.
         """
         site = self.site
-        facts = site.frontends.facts(self.host)
-        if not facts.oned_active:
-            require_same_secrets(site, self.source, self.host)
-            self._ship_until_level()
-            require_parity_before_start(site, self.source, self.host)
-            server_id = site.api.add_server(self.leader.endpoint, self.host.name, self.endpoint)
-            members = [server.id for server in site.api.zone(self.leader.endpoint).servers]
-            site.frontends.configure(
-                self.host,
-                server_id=server_id,
-                election_timeout_ms=self.election_timeout_ms,
-                server_ids=members,
-            )
-            # Its own addserver record travels with this round, so that it knows itself.
-            site.frontends.ship_log(self.source, self.host)
-            site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
+        if site.frontends.facts(self.host).oned_active:
+            return
+        require_same_secrets(site, self.source, self.host)
+        self._ship_until_level()
+        self._require_parity_before_start()
+        server_id = self._listed_id()
+        site.frontends.configure(
+            self.host,
+            server_id=server_id,
+            election_timeout_ms=self.election_timeout_ms,
+            server_ids=[server.id for server in self._servers()],
+        )
+        # Its own addserver record travels with this round, so that it knows itself.
+        site.frontends.ship_log(self.source, self.host)
+        site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
 
     def verify(self) -> None:
-        """Caught up, equal, one VIP holder, and a write goes through it."""
+        """Caught up, taking writes, equal, and exactly one VIP holder.
+
+        The write comes before the comparison: a started server knows of nothing to apply
+        until something is committed (measured note: COMMIT is 0 until then).
+        """
         site = self.site
+        leader = site.wait_for("a leader", self._leader, timeout_s=site.timeouts.election_s)
         member = server_of(site.observe(), self.host.name)
-        wait_caught_up(site, self.leader, member)
-        require_parity(site, self.source, self.host)
-        wait_one_vip_holder(site, self.leader_host)
+        wait_caught_up(site, leader.server, member)
         wait_write_through(site, self.host.name, self.endpoint)
+        require_parity(site, self.source, self.host)
+        wait_one_vip_holder(site, leader.host)
+
+    def _leader(self) -> Member | str:
+        leader = self.site.observe().leader
+        if leader is None:
+            return "nobody leads"
+        if self.leader is not None and leader.server.id != self.leader.id:
+            raise RefusedError(
+                f"{self.leader.name} was expected to lead and {leader.server.name} does",
+                resolution="Run the same command again: it plans anew from what it sees.",
+            )
+        return leader
+
+    def _servers(self) -> tuple[Server, ...]:
+        endpoint = self.leader.endpoint if self.leader is not None else self.site.vip_endpoint
+        try:
+            return self.site.api.zone(endpoint).servers
+        except UnavailableError:
+            return self.site.observe().zone.servers
+
+    def _listed_id(self) -> int:
+        if self.listed is not None:
+            return self.listed.id
+        if self.leader is None:
+            raise RefusedError("the zone has no leader to add a server to")
+        return self.site.api.add_server(self.leader.endpoint, self.host.name, self.endpoint)
 
     def _ship_until_level(self) -> None:
         for _ in range(MAX_ROUNDS):
@@ -97,32 +135,38 @@ class JoinStep:
             resolution="Run the same command again when there is less to write.",
         )
 
+    def _require_parity_before_start(self) -> None:
+        """Prove the stopped target equal to its source, at an index of our choosing.
 
-def require_parity_before_start(site: Site, source: Host, target: Host) -> None:
-    """Prove the stopped target equal to its source, at an index of our choosing.
+        The source's tables are read at one moment; the log is then shipped to exactly that
+        moment's index, so that the comparison needs no luck while writes go on. A source
+        caught between a record's SQL and its mark shows more than its index says; a
+        difference counts only where none was pending, or when it stays.
 
-    The source's tables are read at one moment; the log is then shipped to exactly that
-    moment's index, so that the comparison needs no luck while writes go on.
-
-    :raises StepFailedError: if a table differs.
-    """
-    position, ours = site.frontends.table_checksums(source)
-    site.frontends.ship_log(source, target, up_to=position.last_applied)
-    reached, theirs = site.frontends.table_checksums(target)
-    if reached.last_applied != position.last_applied:
-        raise StepFailedError(
-            f"{target.name} stands at log index {reached.last_applied} and should be at "
-            f"{position.last_applied}",
-            resolution="Run the same command again.",
-        )
-    differing = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
-    if differing:
-        raise StepFailedError(
-            f"{target.name} was seeded wrongly: it differs from {source.name} at log index "
-            f"{position.last_applied}",
-            details=[f"tables: {', '.join(differing)}"],
-            resolution=(
-                "It is not in the zone yet. Remove its database "
-                "(mariadb -e 'DROP DATABASE …'), then run the same command again."
-            ),
-        )
+        :raises StepFailedError: if a table differs.
+        """
+        frontends, source, target = self.site.frontends, self.source, self.host
+        for look in range(MAX_LOOKS):
+            position, ours = frontends.table_checksums(source)
+            frontends.ship_log(source, target, up_to=position.last_applied)
+            reached, theirs = frontends.table_checksums(target)
+            if reached.last_applied != position.last_applied:
+                raise StepFailedError(
+                    f"{target.name} stands at log index {reached.last_applied} and should be at "
+                    f"{position.last_applied}",
+                    resolution="Run the same command again.",
+                )
+            differing = differing_tables(ours, theirs)
+            if not differing:
+                return
+            settled = position.last_index == position.last_applied
+            if settled or look == MAX_LOOKS - 1:
+                raise StepFailedError(
+                    f"{target.name} was seeded wrongly: it differs from {source.name} at log "
+                    f"index {position.last_applied}",
+                    details=[f"tables: {', '.join(differing)}"],
+                    resolution=(
+                        "It does not run and harms nobody. Drop its database, then run the "
+                        "same command again: it seeds the node anew."
+                    ),
+                )

@@ -1,6 +1,7 @@
 """What several steps must see before the next one may begin."""
 
 import uuid
+from collections.abc import Mapping
 
 from onebaton.errors import OnebatonError, RefusedError, StepFailedError
 from onebaton.model import Host, RaftState, RaftStatus, Server, World
@@ -76,15 +77,24 @@ def wait_write_through(site: Site, name: str, endpoint: str) -> None:
 
     def look() -> bool | str:
         try:
-            document = site.api.create_document(endpoint, f"{CHECK_PREFIX}{uuid.uuid4().hex[:12]}")
+            write_once(site, endpoint)
         except RefusedError as error:
             return error.message
-        site.api.delete_document(site.vip_endpoint, document)
         return True
 
     site.wait_for(
         f"a write through {name}", look, timeout_s=site.timeouts.election_s, interval_s=0.3
     )
+
+
+def write_once(site: Site, endpoint: str) -> None:
+    """One harmless write through an endpoint, and its removal through the virtual IP.
+
+    :raises UnavailableError: if there is no answer.
+    :raises RefusedError: if the answer is a refusal.
+    """
+    document = site.api.create_document(endpoint, f"{CHECK_PREFIX}{uuid.uuid4().hex[:12]}")
+    site.api.delete_document(site.vip_endpoint, document)
 
 
 def wait_one_vip_holder(site: Site, expected: Host) -> None:
@@ -132,8 +142,10 @@ def require_parity(site: Site, source: Host, target: Host) -> None:
     def look() -> bool | str:
         (one, ours), (other, theirs) = site.frontends.checksums_at_equal_index(source, target)
         if one.last_applied != other.last_applied:
+            # In a quiet zone nothing moves the one that is behind: a write does.
+            write_once(site, site.vip_endpoint)
             return f"{source.name} at {one.last_applied}, {target.name} at {other.last_applied}"
-        differing = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
+        differing = differing_tables(ours, theirs)
         if differing:
             raise StepFailedError(
                 f"the databases of {source.name} and {target.name} differ at log index "
@@ -152,6 +164,11 @@ def require_parity(site: Site, source: Host, target: Host) -> None:
         timeout_s=site.timeouts.catch_up_s,
         interval_s=0.2,
     )
+
+
+def differing_tables(ours: Mapping[str, int | None], theirs: Mapping[str, int | None]) -> list[str]:
+    """Names of the tables whose checksums differ, or that one of both lacks."""
+    return sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
 
 
 def server_of(world: World, name: str) -> Server:
