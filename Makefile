@@ -15,7 +15,8 @@ STAMP := $(VENV)/.installed
 
 # What Debian 12 has. mariadb-server-core is the server without a service: tests run it.
 PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
-            openssh-client zstd dpkg-dev python3-venv mariadb-server-core mariadb-client
+            openssh-client zstd dpkg-dev python3-venv mariadb-server-core mariadb-client \
+            python3-mysqldb busybox-static
 
 args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 
@@ -57,7 +58,7 @@ unit: setup ## The unit tests alone
 	@$(BIN)/pytest tests/unit -q
 
 test: lint ## Lint, then all tests: unit, contract, integration, end to end
-	@$(BIN)/pytest tests/unit tests/contract tests/integration tests/e2e
+	@$(BIN)/pytest tests/unit tests/contract tests/standin tests/integration tests/e2e
 
 bench: setup ## Ratios measured in one run
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench"; done

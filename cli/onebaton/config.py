@@ -249,7 +249,7 @@ class ProbeConfig(Section):
         description="Reads a second through the VIP and each member; writes through the VIP.",
     )
     member_write_rate_hz: float = Field(
-        default=2.0,
+        default=1.0,
         gt=0,
         le=100,
         description="Writes a second through each member; each costs all members a log record.",

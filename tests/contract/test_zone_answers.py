@@ -90,7 +90,7 @@ def _value(endpoint: str, secret: str, method: str, *params: _Param) -> str:
 
 
 def _xml(text: str) -> ElementTree.Element:
-    return ElementTree.fromstring(text)  # noqa: S314 - the zone under test is trusted
+    return ElementTree.fromstring(text)
 
 
 def _with_part(endpoints: list[str], secret: str, part: str) -> str:

@@ -4,12 +4,14 @@ Drives the command as an operator would, and looks at the result past the comman
 XML-RPC and podman.
 """
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +178,13 @@ class Lab:
         )  # fmt: skip
         return done.stdout
 
+    def started_at(self, address: str) -> float:
+        """When the node's ``oned`` was last ready, in this machine's monotonic seconds."""
+        shown = self.ssh(
+            address, "systemctl show opennebula --value -p ActiveEnterTimestampMonotonic"
+        )
+        return int(shown) / 1e6
+
     def containers(self) -> list[str]:
         """Names of all containers of this cluster, running or not."""
         done = subprocess.run(
@@ -246,12 +255,8 @@ class Members:
 
     def endpoints(self) -> tuple[str, ...]:
         """Endpoints of the members that run, as last seen."""
-        import time
-
         if time.monotonic() - self._asked > 1.0:
             self._asked = time.monotonic()
-            try:
+            with contextlib.suppress(OSError, AssertionError, xmlrpc.client.Error):
                 self._endpoints = tuple(sorted(self._lab.servers().values()))
-            except (OSError, AssertionError, xmlrpc.client.Error):
-                pass
         return self._endpoints

@@ -4,6 +4,7 @@ They know nothing of the tool: plain XML-RPC, one connection each, a deadline fo
 """
 
 import http.client
+import itertools
 import threading
 import time
 import xmlrpc.client
@@ -37,9 +38,13 @@ class Line:
     successes: list[float] = field(default_factory=list)
     failures: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def longest_gap(self) -> tuple[float, float, float]:
-        """Longest time between two successes: seconds, begin, end."""
-        pairs = zip(self.successes, self.successes[1:], strict=False)
+    def longest_gap(self, since: float = 0.0) -> tuple[float, float, float]:
+        """Longest time between two successes: seconds, begin, end.
+
+        :param since: leaves out what was before, monotonic seconds.
+        """
+        times = [at for at in self.successes if at >= since]
+        pairs = itertools.pairwise(times)
         return max(((b - a, a, b) for a, b in pairs), default=(0.0, 0.0, 0.0))
 
 
@@ -82,7 +87,13 @@ class Traffic:
         jobs = [
             (self._pace, self._vip_writes_hz, lambda: self._vip, self._write, self.writes["vip"]),
             (self._pace, self._reads_hz, lambda: self._vip, self._read, self.reads["vip"]),
-            (self._pace, self._member_writes_hz, self._next_member, self._write, self.writes["members"]),
+            (
+                self._pace,
+                self._member_writes_hz,
+                self._next_member,
+                self._write,
+                self.writes["members"],
+            ),
         ]
         for work, *arguments in jobs:
             self._spawn(work, *arguments)

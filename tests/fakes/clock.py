@@ -9,9 +9,7 @@ class VirtualClock:
     :param on_sleep: called after each sleep with the new time, to let a world go on.
     """
 
-    def __init__(
-        self, start: float = 0.0, on_sleep: Callable[[float], None] | None = None
-    ) -> None:
+    def __init__(self, start: float = 0.0, on_sleep: Callable[[float], None] | None = None) -> None:
         self._now = start
         self._on_sleep = on_sleep
 

@@ -1,11 +1,11 @@
 """The journal: durable, ordered, readable, and silent about secrets by its very fields."""
 
 import pytest
+from tests.fakes.clock import VirtualClock
+
 from onebaton.adapters.store import FolderStore
 from onebaton.errors import UnreadableError
 from onebaton.rollout import journal
-
-from tests.fakes.clock import VirtualClock
 
 
 def test_entries_are_read_in_the_order_they_were_written(tmp_path):
@@ -33,5 +33,5 @@ def test_the_last_run_is_the_latest(tmp_path):
 def test_an_unreadable_entry_is_named(tmp_path, content):
     store = FolderStore(tmp_path)
     store.write("journal/r/00001.json", content)
-    with pytest.raises(UnreadableError, match="journal/r/00001.json"):
+    with pytest.raises(UnreadableError, match=r"journal/r/00001\.json"):
         list(journal.read(store, "r"))

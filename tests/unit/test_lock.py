@@ -4,12 +4,12 @@ import json
 import socket
 
 import pytest
+from tests.fakes.clock import VirtualClock
+from tests.fakes.reporter import ListReporter
+
 from onebaton.adapters.store import FolderStore
 from onebaton.errors import LockedError, UnreadableError
 from onebaton.rollout import lock
-
-from tests.fakes.clock import VirtualClock
-from tests.fakes.reporter import ListReporter
 
 
 def hold(store, *, break_lock=False, reporter=None):

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 
 import pytest
+from tests.fakes.clock import VirtualClock
+from tests.fakes.reporter import ListReporter
+
 from onebaton.adapters.store import FolderStore
 from onebaton.errors import InterruptedRunError, RefusedError, StepFailedError
 from onebaton.plan.actions import Destroy, Plan, Transition
@@ -11,9 +14,6 @@ from onebaton.rollout import journal
 from onebaton.rollout.interrupt import StopRequest
 from onebaton.rollout.runner import Runner
 from onebaton.steps.step import DONE, NEEDED, Check, blocked
-
-from tests.fakes.clock import VirtualClock
-from tests.fakes.reporter import ListReporter
 
 QUORUM = Quorum(3, 3)
 
@@ -27,9 +27,7 @@ class Letters:
 
     def decide(self, world: tuple[str, ...]) -> Plan:
         return Plan(
-            tuple(
-                Transition(Destroy((letter,)), "", QUORUM, QUORUM, QUORUM) for letter in world
-            )
+            tuple(Transition(Destroy((letter,)), "", QUORUM, QUORUM, QUORUM) for letter in world)
         )
 
     def observe(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onebaton.errors import RefusedError
-from onebaton.model import Host, Secret, Server, World
+from onebaton.model import Health, Host, Secret, Server, World
 from onebaton.plan.actions import (
     Action,
     Destroy,
@@ -107,6 +107,7 @@ class Builder:
                     self._host(action.node, world),
                     server_of(world, action.node),
                     leader,
+                    self._other(action.node, world),
                     self._timeout_ms(steered=action.steered),
                 )
             case Retire():
@@ -116,6 +117,11 @@ class Builder:
                 host = self._host(action.node, world)
                 return RestoreStep(action.id, site, host, server_of(world, action.node))
         assert_never(action)
+
+    def _other(self, name: str, world: World) -> Host:
+        """A healthy follower to copy from, or else the leader."""
+        others = [m for m in world.members if m.host.name != name and m.health is Health.HEALTHY]
+        return min(others, key=lambda m: (m.is_leader, m.server.id)).host
 
     def _timeout_ms(self, *, steered: bool) -> int:
         return self.steered_timeout_ms if steered else self.site.oned.election_timeout_ms

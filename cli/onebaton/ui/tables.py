@@ -101,11 +101,9 @@ def _plan(view: PlanView) -> Iterator[RenderableType]:
         f"{view.from_version or 'unknown'} → {view.to_version}, {view.strategy}: {view.reason}"
     )
     if view.steps:
-        table = _table("#", "step", "what", "why", "quorum", right=("#",))
+        table = _table("#", "what", "why", "quorum meanwhile", right=("#",))
         for row in view.steps:
-            votes = f"{row.healthy} of {row.voters} healthy, {row.needed} needed"
-            quorum = f"{row.quorum} ({votes})" if row.quorum else votes
-            table.add_row(*map(_cell, (row.number, row.step_id, row.what, row.why, quorum)))
+            table.add_row(*map(_cell, (row.number, row.what, row.why, row.quorum)))
         yield table
     else:
         yield Text("nothing to do", style="green")
@@ -124,10 +122,10 @@ def _report(view: ReportView) -> Iterator[RenderableType]:
 
 
 def _steps(steps: Sequence[StepRow]) -> Table:
-    table = _table("step", "what", "began", "took", "outcome", right=("took",))
+    table = _table("step", "began", "took", "outcome", right=("took",))
     for row in steps:
         took = None if row.duration_s is None else f"{row.duration_s:.1f} s"
-        cells = (row.step_id, row.what, _time_of_day(row.started_at), took, row.outcome)
+        cells = (row.what, _time_of_day(row.started_at), took, row.outcome)
         table.add_row(*map(_cell, cells))
     return table
 
