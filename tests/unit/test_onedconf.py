@@ -146,18 +146,14 @@ def test_what_oned_could_not_read_is_refused_with_its_line(text, line, reason):
     assert caught.value.message == f"oned.conf cannot be read at line {line}: {reason}"
 
 
-@given(
-    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).filter(
-        lambda text: not text.endswith("\\") and '\\"' not in text
-    )
-)
+@given(st.text(st.characters(exclude_characters="\0\\", exclude_categories=["Cs"])))
 def test_any_value_that_can_be_written_comes_back(value):
     statements = parse(f'A = [ B = {quote(value)}, C = "d" ]\nE = 1', file="x")
     assert statements[0].attribute("B") == value
     assert statements[0].attribute("C") == "d"
 
 
-@pytest.mark.parametrize("value", ["ends in \\", 'a\\"b', "\0"])
+@pytest.mark.parametrize("value", ["ends in \\", 'a\\"b', "in\\side", "\0"])
 def test_a_value_that_cannot_be_written_is_refused_without_showing_it(value):
     with pytest.raises(ConfigSyntaxError) as caught:
         quote(value)
