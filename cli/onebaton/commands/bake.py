@@ -18,6 +18,7 @@ def bake(
         bool, typer.Option("--force", help="Even if the same recipe was baked before.")
     ] = False,
     state: o.State = None,
+    break_lock: o.BreakLock = False,
     plain: o.Plain = None,
     verbose: o.Verbose = False,
 ) -> None:
@@ -25,7 +26,9 @@ def bake(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state, version=version) as options:
+    with o.opened(
+        config, plain=plain, verbose=verbose, state=state, version=version, break_lock=break_lock
+    ) as options:
         image, is_new = wiring.bake(options, force=force)
         options.reporter.note(
             f"baked {image.name}"

@@ -17,6 +17,7 @@ def destroy(
     config: o.Config = o.DEFAULT_CONFIG,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     state: o.State = None,
+    break_lock: o.BreakLock = False,
     plain: o.Plain = None,
     verbose: o.Verbose = False,
 ) -> None:
@@ -31,7 +32,9 @@ def destroy(
         return
     if not yes:
         _confirm(names)
-    with o.opened(config, plain=plain, verbose=verbose, state=state) as options:
+    with o.opened(
+        config, plain=plain, verbose=verbose, state=state, break_lock=break_lock
+    ) as options:
         destroyed = wiring.destroy(options)
     show_line(f"destroyed {', '.join(destroyed)}")
 

@@ -32,6 +32,10 @@ Plain = Annotated[
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Keep every line of progress.")]
+BreakLock = Annotated[
+    bool,
+    typer.Option("--break-lock", help="Take the lock from another run that is surely dead."),
+]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 
 DEFAULT_CONFIG = Path("cluster.yaml")
@@ -59,10 +63,17 @@ def opened(
     verbose: bool,
     state: str | None,
     version: str | None = None,
+    break_lock: bool = False,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
     from onebaton.ui.console import open_reporter
     from onebaton.wiring import Options
 
     with open_reporter(plain=plain, verbose=verbose) as reporter:
-        yield Options(config=config, reporter=reporter, version=version, state=state)
+        yield Options(
+            config=config,
+            reporter=reporter,
+            version=version,
+            state=state,
+            break_lock=break_lock,
+        )

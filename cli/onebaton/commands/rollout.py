@@ -11,6 +11,7 @@ def rollout(
     config: o.Config = o.DEFAULT_CONFIG,
     version: o.Version = None,
     state: o.State = None,
+    break_lock: o.BreakLock = False,
     plain: o.Plain = None,
     verbose: o.Verbose = False,
     json: o.Json = False,
@@ -21,6 +22,8 @@ def rollout(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state, version=version) as options:
+    with o.opened(
+        config, plain=plain, verbose=verbose, state=state, version=version, break_lock=break_lock
+    ) as options:
         report = wiring.rollout(options)
     show(report, as_json=json)

@@ -1,0 +1,209 @@
+"""Puts adapters behind the ports and runs one use case: what each command calls."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, TypeVar
+
+from onebaton.wiring.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from onebaton.model import Image, World
+    from onebaton.plan.actions import Action, Plan
+    from onebaton.rollout.runner import Taken
+    from onebaton.views import GapRow, PlanView, ReportView, StatusView
+    from onebaton.wiring.cluster import Cluster
+
+__all__ = [
+    "Options",
+    "bake",
+    "bootstrap",
+    "destroy",
+    "destroy_preview",
+    "images",
+    "plan",
+    "rollout",
+    "status",
+]
+
+W = TypeVar("W", bound="World | None")
+
+
+@contextlib.contextmanager
+def _opened(options: Options) -> Iterator[Cluster]:
+    from onebaton.wiring.cluster import Cluster
+
+    with contextlib.ExitStack() as closing:
+        yield Cluster(options, closing)
+
+
+@contextlib.contextmanager
+def _locked(cluster: Cluster, command: str) -> Iterator[None]:
+    from onebaton.rollout import lock
+
+    with lock.held(
+        cluster.store,
+        cluster.clock,
+        cluster.reporter,
+        cluster.options.again(command),
+        break_lock=cluster.options.break_lock,
+    ):
+        yield
+
+
+def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
+    """Bake the configured image, unless the same recipe was baked before.
+
+    :returns: the image, and whether it was baked now.
+    """
+    from onebaton.adapters.image_builder import PackerBuilder
+    from onebaton.adapters.podman import Podman
+    from onebaton.bake.oven import Oven
+
+    with _opened(options) as cluster, _locked(cluster, "bake"):
+        builder = PackerBuilder(
+            cluster.config.image,
+            Podman(cluster.state / "podman"),
+            cluster.state / "bake",
+            cluster.reporter,
+            cluster.clock,
+        )
+        oven = Oven(builder, cluster.platform, cluster.catalogue, cluster.reporter)
+        baked = oven.bake(force=force)
+        return baked.image, baked.fresh
+
+
+def images(options: Options) -> tuple[Image, ...]:
+    """The catalogue, oldest first."""
+    with _opened(options) as cluster:
+        return cluster.catalogue.list()
+
+
+def bootstrap(options: Options) -> ReportView:
+    """Found a new zone of the configured size."""
+    from onebaton.plan.bootstrap import plan_bootstrap
+
+    def decide(world: World | None) -> Plan:
+        nodes = cluster.platform.nodes()
+        if world is not None:
+            return plan_bootstrap(cluster.wanted, nodes, world.node_facts, world)
+        facts = cluster.frontends.facts_of([node.host for node in nodes])
+        seen = {name: fact for name, fact in facts.items() if not isinstance(fact, str)}
+        return plan_bootstrap(cluster.wanted, nodes, seen, None)
+
+    with _opened(options) as cluster:
+        cluster.platform.check()
+        with _locked(cluster, "bootstrap"):
+            taken = _carry_out(cluster, "bootstrap", cluster.observe_any, decide)
+        return _report(
+            f"zone {cluster.config.zone.name} founded on OpenNebula {cluster.image.version}", taken
+        )
+
+
+def plan(options: Options) -> PlanView:
+    """What a rollout would do now; empty steps if nothing."""
+    from onebaton.plan.describe import describe_roll
+    from onebaton.plan.roll import plan_roll
+
+    with _opened(options) as cluster:
+        cluster.platform.check()
+        world = cluster.observe()
+        return describe_roll(cluster.wanted, world, plan_roll(cluster.wanted, world))
+
+
+def rollout(options: Options) -> ReportView:
+    """Bring the zone onto the configured image, step by step."""
+    from onebaton.plan.roll import plan_roll
+    from onebaton.wiring.probing import probing
+
+    with _opened(options) as cluster:
+        cluster.platform.check()
+        wanted = cluster.wanted
+        with _locked(cluster, "rollout"):
+            # Refused before the probe writes anything, if it is to be refused.
+            plan_roll(wanted, cluster.observe())
+            with probing(cluster) as watch:
+                taken = _carry_out(
+                    cluster,
+                    "rollout",
+                    cluster.observe,
+                    lambda world: plan_roll(wanted, world),
+                    seen=watch.seen,
+                    before=watch.before,
+                )
+                gaps = watch.gaps()
+        title = f"zone {cluster.config.zone.name} rolled to OpenNebula {wanted.image.version}"
+        return _report(title, taken, gaps)
+
+
+def status(options: Options) -> StatusView:
+    """The zone and the nodes as they are."""
+    from onebaton.rollout.reporting import status_view
+
+    with _opened(options) as cluster:
+        world = cluster.observe()
+        return status_view(world, cluster.config.zone.vip.to_model(), cluster.clock.now())
+
+
+def destroy_preview(options: Options) -> tuple[str, ...]:
+    """Names of the nodes that :func:`destroy` would destroy."""
+    with _opened(options) as cluster:
+        cluster.platform.check()
+        return tuple(node.spec.name for node in cluster.platform.nodes())
+
+
+def destroy(options: Options) -> tuple[str, ...]:
+    """Destroy all nodes of the cluster.
+
+    :returns: names of the nodes destroyed.
+    """
+    with _opened(options) as cluster:
+        cluster.platform.check()
+        with _locked(cluster, "destroy"):
+            names = tuple(node.spec.name for node in cluster.platform.nodes())
+            cluster.platform.apply([])
+            return names
+
+
+def _carry_out(
+    cluster: Cluster,
+    command: str,
+    observe: Callable[[], W],
+    decide: Callable[[W], Plan],
+    *,
+    seen: Callable[[W], None] = lambda _world: None,
+    before: Callable[[Action], None] = lambda _action: None,
+) -> tuple[Taken, ...]:
+    from datetime import UTC, datetime
+
+    from onebaton.rollout.interrupt import stop_on_signals
+    from onebaton.rollout.journal import Journal
+    from onebaton.rollout.runner import Runner
+    from onebaton.steps.build import Builder
+
+    moment = datetime.fromtimestamp(cluster.clock.now(), UTC).strftime("%Y%m%dT%H%M%S")
+    builder = Builder(
+        cluster.site,
+        (cluster.config.zone.credentials.user, cluster.password),
+        cluster.config.rollout.steered_election_timeout_ms,
+    )
+    with stop_on_signals(cluster.reporter) as stop:
+        return Runner(
+            observe=observe,
+            decide=decide,
+            build=builder.build,
+            clock=cluster.clock,
+            reporter=cluster.reporter,
+            journal=Journal(cluster.store, cluster.clock, f"{moment}-{command}"),
+            stop=stop,
+            hand_back=cluster.options.again(command),
+        ).run(seen=seen, before=before)
+
+
+def _report(title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = ()) -> ReportView:
+    from onebaton.rollout.reporting import report_view
+
+    notes = () if taken else ("nothing was to be done",)
+    return report_view(title, taken, gaps, notes)

@@ -1,0 +1,232 @@
+"""One cluster: its configuration, with adapters behind the ports.
+
+Heavy libraries are imported where they are used, so that ``--help`` and a usage error cost
+nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onebaton.errors import RefusedError, UnavailableError
+
+if TYPE_CHECKING:
+    from onebaton.bake.catalogue import Catalogue
+    from onebaton.config import ClusterConfig
+    from onebaton.model import Image, Secret, World
+    from onebaton.plan.wanted import Wanted
+    from onebaton.ports import FrontEnds, Platform, Store, ZoneApi
+    from onebaton.steps.site import Site
+    from onebaton.wiring.options import Options
+
+
+class SystemClock:
+    """The port ``Clock`` on this machine's time."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; ^C ends it."""
+        time.sleep(seconds)
+
+
+class Cluster:
+    """One cluster's configuration, with adapters behind its ports, made when first used."""
+
+    def __init__(self, options: Options, closing: contextlib.ExitStack) -> None:
+        from onebaton.adapters.configfile import load
+
+        self.options = options
+        self.clock = SystemClock()
+        self.reporter = options.reporter
+        self.config: ClusterConfig = load(
+            options.config, version=options.version, state=options.state
+        )
+        self.state = Path(self.config.state)
+        self._closing = closing
+
+    @cached_property
+    def store(self) -> Store:
+        """Journal, lock and catalogue."""
+        from onebaton.adapters.store import FolderStore
+
+        return FolderStore(self.state)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The images that were baked."""
+        from onebaton.bake.catalogue import Catalogue
+
+        return Catalogue(self.store)
+
+    @cached_property
+    def password(self) -> Secret:
+        """Of the user that talks to ``oned``."""
+        from onebaton.adapters.secrets import resolve
+
+        source = self.config.zone.credentials.password
+        return resolve(source, key="zone.credentials.password", reporter=self.reporter)
+
+    @cached_property
+    def api(self) -> ZoneApi:
+        """The zone's XML-RPC."""
+        return self.bounded_api(5.0)
+
+    def bounded_api(self, timeout_s: float, *, connect_timeout_s: float = 2.0) -> ZoneApi:
+        """The same with another deadline for each call."""
+        from onebaton.adapters.zone import OneZone, session_of
+
+        session = session_of(self.config.zone.credentials.user, self.password)
+        return OneZone(
+            session,
+            zone_id=self.config.zone.id,
+            timeout_s=timeout_s,
+            connect_timeout_s=min(connect_timeout_s, timeout_s),
+        )
+
+    @cached_property
+    def platform(self) -> Platform:
+        """Where nodes run."""
+        from onebaton.adapters.podman import Podman
+        from onebaton.adapters.podman_platform import PodmanPlatform
+
+        key = self.config.ssh.key
+        return PodmanPlatform(
+            cluster=self.config.zone.name,
+            network=self.config.network,
+            settings=self.config.platform,
+            state=self.state,
+            authorized_key=key.with_name(f"{key.name}.pub").read_text().strip(),
+            podman=Podman(self.state / "podman"),
+            reporter=self.reporter,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def frontends(self) -> FrontEnds:
+        """The nodes over ssh."""
+        from onebaton.adapters.frontends import SshFrontEnds
+        from onebaton.adapters.nodeconfig import ZoneSettings
+        from onebaton.adapters.secrets import resolve
+        from onebaton.adapters.ssh import Ssh
+        from onebaton.adapters.templates import Templates
+
+        config = self.config
+        source = config.database.password
+        ssh = self._closing.enter_context(Ssh(config.ssh, known_hosts=self.state / "known_hosts"))
+        return SshFrontEnds(
+            ssh,
+            zone=ZoneSettings(config.zone.id, config.zone.vip.to_model(), config.zone.port),
+            database=config.database,
+            oned=config.oned,
+            password=(
+                resolve(source, key="database.password", reporter=self.reporter)
+                if source is not None
+                else None
+            ),
+            render=Templates().render,
+            reporter=self.reporter,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def image(self) -> Image:
+        """The newest baked image of the configured version.
+
+        :raises RefusedError: if there is none.
+        """
+        version = self.config.image.version
+        for image in self.catalogue.find(version):
+            if image.platform == self.platform.kind and self.platform.image_present(image):
+                return image
+        raise RefusedError(
+            f"no image of OpenNebula {version} was baked",
+            resolution=f"Bake it: {self.options.again('bake')}",
+        )
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """What the planner is to reach."""
+        from onebaton.plan.wanted import Limits, Wanted
+
+        config = self.config
+        return Wanted(
+            zone=config.zone.name,
+            size=config.zone.size,
+            strategy=config.rollout.strategy,
+            image=self.image,
+            slots={
+                name: tuple(str(address) for address in addresses)
+                for name, addresses in config.network.generations.items()
+            },
+            limits=Limits(
+                max_lag_records=config.rollout.gates.max_lag_records,
+                log_window_share=config.rollout.gates.log_window_share,
+                expected_seed_s=config.rollout.gates.expected_seed_s,
+                election_timeout_ms=config.oned.election_timeout_ms,
+                steered_election_timeout_ms=config.rollout.steered_election_timeout_ms,
+            ),
+            port=config.zone.port,
+        )
+
+    @cached_property
+    def site(self) -> Site:
+        """What the steps work with."""
+        from onebaton.steps.site import Site
+
+        config = self.config
+        return Site(
+            api=self.api,
+            frontends=self.frontends,
+            platform=self.platform,
+            clock=self.clock,
+            reporter=self.reporter,
+            observe=self.observe,
+            vip=config.zone.vip.to_model(),
+            port=config.zone.port,
+            oned=config.oned,
+            timeouts=config.rollout.timeouts,
+            gates=config.rollout.gates,
+        )
+
+    def endpoint(self, address: str) -> str:
+        """XML-RPC endpoint of ``oned`` at an address."""
+        return f"http://{address}:{self.config.zone.port}/RPC2"
+
+    @property
+    def vip_endpoint(self) -> str:
+        """Where clients talk to the zone."""
+        return self.endpoint(str(self.config.zone.vip.address.ip))
+
+    def observe(self) -> World:
+        """A fresh observation.
+
+        :raises UnavailableError: if no server answers at any known address.
+        """
+        from onebaton.rollout.observe import observe
+
+        addresses = [str(a) for group in self.config.network.generations.values() for a in group]
+        return observe(
+            self.api,
+            self.frontends,
+            self.platform,
+            endpoints=[self.vip_endpoint, *map(self.endpoint, addresses)],
+            max_lag_records=self.config.rollout.gates.max_lag_records,
+            clock=self.clock,
+        )
+
+    def observe_any(self) -> World | None:
+        """A fresh observation; ``None`` if no server answers anywhere."""
+        with contextlib.suppress(UnavailableError):
+            return self.observe()
+        return None

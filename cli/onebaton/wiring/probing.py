@@ -1,0 +1,77 @@
+"""A probe that follows the zone through a rollout."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from onebaton.model import World
+    from onebaton.plan.actions import Action
+    from onebaton.rollout.probe import Probe
+    from onebaton.views import GapRow
+    from onebaton.wiring.cluster import Cluster
+
+
+class Unwatched:
+    """No probe: the same calls, and no gaps."""
+
+    def seen(self, world: World) -> None:
+        """Nobody looks."""
+
+    def before(self, action: Action) -> None:
+        """Nobody looks away."""
+
+    def gaps(self) -> Sequence[GapRow]:
+        """None were seen."""
+        return ()
+
+
+class Watched(Unwatched):
+    """A probe that follows the zone's members through a rollout."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def seen(self, world: World) -> None:
+        """Probe these members, whether they answer or not."""
+        self._probe.follow({m.server.name: m.server.endpoint for m in world.members})
+
+    def before(self, action: Action) -> None:
+        """What is about to be stopped for good is not a gap of the zone."""
+        from onebaton.plan.actions import HandOver, Retire
+
+        match action:
+            case Retire(server=server) | HandOver(from_server=server):
+                self._probe.remove(server.name)
+
+    def gaps(self) -> Sequence[GapRow]:
+        """End the probe; the longest gaps it saw."""
+        return self._probe.stop().rows()
+
+
+@contextlib.contextmanager
+def probing(cluster: Cluster) -> Iterator[Unwatched]:
+    """Probe the zone while the block runs."""
+    from onebaton.rollout.probe import Probe
+
+    settings = cluster.config.rollout.probe
+    if not settings.enabled:
+        yield Unwatched()
+        return
+    probe = Probe(
+        # An address that nobody holds for a moment does not refuse; do not wait for it long.
+        cluster.bounded_api(settings.timeout_s, connect_timeout_s=0.5),
+        cluster.clock,
+        vip_endpoint=cluster.vip_endpoint,
+        rate_hz=settings.rate_hz,
+        member_write_rate_hz=settings.member_write_rate_hz,
+        timeout_s=settings.timeout_s,
+    )
+    probe.start()
+    try:
+        yield Watched(probe)
+    finally:
+        probe.stop()
