@@ -36,7 +36,7 @@ python() {
 # Terraform is in none of the registries used here: it has to be on the machine.
 programs() {
     command -v terraform >/dev/null && return 0
-    say "Terraform >= 1.4 is missing, and no Debian package holds it"
+    say "Terraform >= 1.5 is missing, and no Debian package holds it"
     say "put the vendor's 'terraform' program on PATH, then run the same command again"
     exit 69
 }
