@@ -96,10 +96,10 @@ def bootstrap(options: Options) -> ReportView:
     with _opened(options) as cluster:
         cluster.platform.check()
         with _locked(cluster, "bootstrap"):
-            taken = _carry_out(cluster, "bootstrap", cluster.observe_any, decide)
-        return _report(
-            f"zone {cluster.config.zone.name} founded on OpenNebula {cluster.image.version}", taken
-        )
+            run = _run_id(cluster, "bootstrap")
+            taken = _carry_out(cluster, run, "bootstrap", cluster.observe_any, decide)
+            title = f"zone {cluster.config.zone.name} founded on {cluster.image.version}"
+            return _report(cluster, run, title, taken)
 
 
 def plan(options: Options) -> PlanView:
@@ -122,11 +122,15 @@ def rollout(options: Options) -> ReportView:
         cluster.platform.check()
         wanted = cluster.wanted
         with _locked(cluster, "rollout"):
-            # Refused before the probe writes anything, if it is to be refused.
-            plan_roll(wanted, cluster.observe())
+            run = _run_id(cluster, "rollout")
+            title = f"zone {cluster.config.zone.name} rolled to {wanted.image.version}"
+            # Refused, or found done, before the probe writes anything.
+            if not plan_roll(wanted, cluster.observe()).actions:
+                return _report(cluster, run, title, ())
             with probing(cluster) as watch:
                 taken = _carry_out(
                     cluster,
+                    run,
                     "rollout",
                     cluster.observe,
                     lambda world: plan_roll(wanted, world),
@@ -134,8 +138,7 @@ def rollout(options: Options) -> ReportView:
                     before=watch.before,
                 )
                 gaps = watch.gaps()
-        title = f"zone {cluster.config.zone.name} rolled to OpenNebula {wanted.image.version}"
-        return _report(title, taken, gaps)
+            return _report(cluster, run, title, taken, gaps)
 
 
 def status(options: Options) -> StatusView:
@@ -167,8 +170,17 @@ def destroy(options: Options) -> tuple[str, ...]:
             return names
 
 
+def _run_id(cluster: Cluster, command: str) -> str:
+    """Names a run's journal and report; sorts by time."""
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(cluster.clock.now(), UTC).strftime("%Y%m%dT%H%M%S")
+    return f"{moment}-{command}"
+
+
 def _carry_out(
     cluster: Cluster,
+    run: str,
     command: str,
     observe: Callable[[], W],
     decide: Callable[[W], Plan],
@@ -176,14 +188,11 @@ def _carry_out(
     seen: Callable[[W], None] = lambda _world: None,
     before: Callable[[Action], None] = lambda _action: None,
 ) -> tuple[Taken, ...]:
-    from datetime import UTC, datetime
-
     from onebaton.rollout.interrupt import stop_on_signals
     from onebaton.rollout.journal import Journal
     from onebaton.rollout.runner import Runner
     from onebaton.steps.build import Builder
 
-    moment = datetime.fromtimestamp(cluster.clock.now(), UTC).strftime("%Y%m%dT%H%M%S")
     builder = Builder(
         cluster.site,
         (cluster.config.zone.credentials.user, cluster.password),
@@ -196,14 +205,24 @@ def _carry_out(
             build=builder.build,
             clock=cluster.clock,
             reporter=cluster.reporter,
-            journal=Journal(cluster.store, cluster.clock, f"{moment}-{command}"),
+            journal=Journal(cluster.store, cluster.clock, run),
             stop=stop,
             hand_back=cluster.options.again(command),
         ).run(seen=seen, before=before)
 
 
-def _report(title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = ()) -> ReportView:
+def _report(
+    cluster: Cluster, run: str, title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = ()
+) -> ReportView:
+    """The report, kept in the state folder when anything was done."""
+    import json
+    from dataclasses import asdict
+
     from onebaton.rollout.reporting import report_view
 
-    notes = () if taken else ("nothing was to be done",)
-    return report_view(title, taken, gaps, notes)
+    if not taken:
+        return report_view(title, taken, gaps, ("nothing was to be done",))
+    key = f"reports/{run}.json"
+    view = report_view(title, taken, gaps, (f"kept as {cluster.state / key}",))
+    cluster.store.write(key, json.dumps(asdict(view), indent=2).encode())
+    return view
