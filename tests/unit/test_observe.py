@@ -330,3 +330,16 @@ def test_an_answer_past_the_deadline_is_unknown(api):
     assert member(world, "n3").health is Health.UNKNOWN
     assert "within 0.2 s" in member(world, "n3").problem
     assert member(world, "n2").health is Health.HEALTHY
+
+
+def test_a_list_that_comes_with_the_next_heartbeat_is_the_leaders(api):
+    """A follower applies an ``addserver`` only when it hears that it was committed."""
+    server(api, "n2").sees = frozenset({0, 1})
+
+    def heartbeat(now: float) -> None:
+        if now >= 100.5:
+            server(api, "n2").sees = None
+
+    clock = VirtualClock(100.0, heartbeat)
+    assert member(look(api, clock=clock), "n2").health is Health.HEALTHY
+    assert clock.now() <= 101.0

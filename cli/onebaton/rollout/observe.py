@@ -28,6 +28,8 @@ from onebaton.rollout.health import Judge, Leader, Said
 
 #: Code of ``oned`` for a wrong user or password (recorded answers).
 AUTHENTICATION = 256
+#: By the second heartbeat after a record every follower that hears the leader has applied it.
+HEARTBEATS_TO_APPLY = 2
 
 
 def observe(
@@ -102,6 +104,7 @@ class _Observer:
         if leader is not None:
             said, settings = self._ask_after(leader, servers, said)
             rate = self._records_per_second(leader)
+            said = self._lists_again(leader, said, settings)
         judge = Judge(leader, _leaders(servers, said), self._max_lag_records)
         members = tuple(
             _member(server, judge.judged(server, said[server]), judge, nodes, facts)
@@ -241,6 +244,32 @@ class _Observer:
             return replace(said, raft=self._api.raft_status(server.endpoint))
         except OnebatonError as error:
             return replace(said, raft=None, health=Health.UNKNOWN, problem=error.message)
+
+    def _lists_again(
+        self, leader: Leader, said: dict[Server, Said], settings: OnedSettings | None
+    ) -> dict[Server, Said]:
+        """Ask those once more whose list of servers is not the leader's.
+
+        A follower applies a record only when it hears that it was committed: with the next
+        record, or with a heartbeat. In a quiet zone that comes after the answer to the
+        ``addserver`` or ``delserver`` that was observed; only a list that stays is another.
+        """
+        wanted = set(leader.zone.servers)
+        behind = [
+            server
+            for server, theirs in said.items()
+            if theirs.zone is not None and set(theirs.zone.servers) != wanted
+        ]
+        if not behind or settings is None:
+            return said
+        heard_by = leader.read_at + HEARTBEATS_TO_APPLY * settings.broadcast_timeout_ms / 1000
+        self._clock.sleep(max(0.0, heard_by - self._clock.monotonic()))
+        answers = self._at_once({s: _question(self._zone, s.endpoint) for s in behind})
+        later = dict(said)
+        for server in behind:
+            if isinstance(answer := answers.get(server), Zone):
+                later[server] = replace(said[server], zone=answer)
+        return later
 
     def _settings(self, server: Server) -> OnedSettings | None:
         try:
