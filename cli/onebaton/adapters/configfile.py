@@ -166,9 +166,15 @@ class _Document:
                 resolution=f"Write one to begin with: onebaton init {self.path}",
             ) from None
         except UnicodeDecodeError:
-            raise ConfigError(f"{self.path} is not text in UTF-8") from None
+            raise ConfigError(
+                f"{self.path} is not text in UTF-8",
+                resolution="Name the file that `onebaton init` wrote, or save it as UTF-8.",
+            ) from None
         except OSError as error:
-            raise ConfigError(f"{self.path} cannot be read: {error.strerror}") from None
+            raise ConfigError(
+                f"{self.path} cannot be read: {error.strerror}",
+                resolution="Make it readable for the user who runs this, or name another file.",
+            ) from None
         try:
             return self._yaml.compose(text)  # type: ignore[no-any-return]
         except MarkedYAMLError as error:

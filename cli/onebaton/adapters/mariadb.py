@@ -59,7 +59,12 @@ class SqlError(StepFailedError):
     def __init__(
         self, message: str, *, details: Sequence[str], number: int | None, line: int | None
     ) -> None:
-        super().__init__(message, details=details)
+        super().__init__(
+            message,
+            details=details,
+            resolution="Look at MariaDB's own log there (journalctl -u mariadb), then run the same "
+            "command again.",
+        )
         self.number = number
         self.line = line
 

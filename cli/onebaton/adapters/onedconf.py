@@ -130,7 +130,10 @@ def set_attribute(text: str, name: str, attribute: str, value: str, *, file: str
     if found is None:
         return text.rstrip("\n") + f"\n\n{name} = [\n    {attribute} = {quote(value)}\n]\n"
     if found.value is not None:
-        raise ConfigSyntaxError(f"{file}: {name} should be a list in brackets")
+        raise ConfigSyntaxError(
+            f"{file}: {name} should be a list in brackets",
+            resolution="Correct the file on the node; oned would not start with it either.",
+        )
     for key, old in found.attributes:
         if key == attribute:
             return text[: old.start] + quote(value) + text[old.end :]

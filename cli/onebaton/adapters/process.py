@@ -21,6 +21,8 @@ from onebaton.errors import DeadlineError, StepFailedError, UnavailableError
 
 #: How many closing lines of a failed program's output a message shows.
 SHOWN_LINES = 12
+#: The way out where nobody who started the program knows a better one.
+REMEDY = "Remove what it complains about, then run the same command again: it goes on."
 
 LineHandler = Callable[[str], None]
 
@@ -46,6 +48,7 @@ class ProgramError(StepFailedError):
         super().__init__(
             f"{what or completed.argv[0]} failed with status {completed.status}",
             details=[*shown[-SHOWN_LINES:], f"run: {shlex.join(completed.argv)}"],
+            resolution=REMEDY,
         )
         self.completed = completed
 
@@ -100,6 +103,7 @@ def run(
             raise DeadlineError(
                 f"{what or argv[0]} did not end within {timeout_s:g} s",
                 details=[*_tail(errors or lines), f"run: {shlex.join(argv)}"],
+                resolution=REMEDY,
             ) from None
     finally:
         _end(process)
@@ -147,7 +151,9 @@ class Pipe:
             status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise DeadlineError(
-                f"{what} did not end within {timeout_s:g} s", details=_tail(self.errors)
+                f"{what} did not end within {timeout_s:g} s",
+                details=_tail(self.errors),
+                resolution=REMEDY,
             ) from None
         finally:
             _end(self.process)
@@ -193,7 +199,9 @@ def _start(
             resolution="Install it, then run the same command again.",
         ) from None
     except OSError as error:
-        raise UnavailableError(f"{argv[0]} cannot be started: {error.strerror}") from error
+        raise UnavailableError(
+            f"{argv[0]} cannot be started: {error.strerror}", resolution=REMEDY
+        ) from error
 
 
 def _reader(

@@ -57,7 +57,10 @@ def _from_file(path: Path, key: str, reporter: Reporter) -> str:
         text = path.read_text(encoding="utf-8")
         mode = path.stat().st_mode
     except UnicodeDecodeError:
-        raise ConfigError(f"{key}: the file {path} is not text in UTF-8") from None
+        raise ConfigError(
+            f"{key}: the file {path} is not text in UTF-8",
+            resolution="Put the secret on its first line, then run the same command again.",
+        ) from None
     except OSError as error:
         raise ConfigError(
             f"{key}: the file {path} cannot be read: {error.strerror}",
@@ -74,7 +77,10 @@ def _from_command(words: Sequence[str], key: str) -> str:
         completed = process.run(words, timeout_s=COMMAND_TIMEOUT_S, check=False)
     except DeadlineError:
         # Its own details hold what the command printed.
-        raise DeadlineError(f"{what} did not end within {COMMAND_TIMEOUT_S:g} s") from None
+        raise DeadlineError(
+            f"{what} did not end within {COMMAND_TIMEOUT_S:g} s",
+            resolution="Run it by hand to see what it waits for; it must not ask questions.",
+        ) from None
     except UnavailableError as error:
         raise UnavailableError(f"{key}: {error.message}", resolution=error.resolution) from None
     if completed.status != 0:

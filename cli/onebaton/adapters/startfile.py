@@ -52,7 +52,9 @@ def write(path: Path, choices: Choices, *, force: bool) -> None:
             f"{path} is there already", resolution="Name another file, or say --force."
         ) from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", resolution="Name another file."
+        ) from None
 
 
 def render(choices: Choices) -> str:
@@ -106,4 +108,4 @@ def _check(option: str, value: str, kind: type[str]) -> None:
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
         words = PATTERNS.get(problem.get("ctx", {}).get("pattern", ""), problem["msg"])
-        raise UsageError(f"{option}: {words}") from None
+        raise UsageError(f"{option}: {words}", resolution="See: onebaton init --help") from None

@@ -244,6 +244,8 @@ class OneZone:
             f"{endpoint} refused {method}: {text}",
             code=failure.code,
             details=[f"error code {failure.code}"],
+            resolution="See how the zone stands ('onebaton status'), then run the same command "
+            "again.",
         )
 
     def _clean(self, text: str) -> str:
@@ -270,6 +272,7 @@ def _require_quotable(*texts: str) -> None:
             "a name, an endpoint or a content holds a quote, a bracket, a backslash or a line "
             "break, which OpenNebula's templates do not take",
             details=[repr(text) for text in texts],
+            resolution="Give the zone and its nodes names of letters, digits, dots and dashes.",
         )
 
 
