@@ -1,0 +1,370 @@
+"""A whole cluster in memory: machines, their ``oned``, a platform, and one clock for all.
+
+Behind the ports the real planner, steps, observer and runner work on it. Time passes when
+somebody sleeps and while something is done; clients write all the time. It objects when a zone
+is put into danger, and it can let the tool die at any change that it makes.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from tests.fakes.clock import VirtualClock
+from tests.fakes.frontends import SCHEMA, FakeDatabase, FakeMachine
+from tests.fakes.platform import FakePlatform
+from tests.fakes.simulated_api import SimulatedApi
+from tests.fakes.simulated_frontends import TRAFFIC, SimulatedFrontEnds
+from tests.fakes.simulated_raft import TICK_S, WARM_UP_S, ZONE_POOL, Oned, Raft, servers_in
+from tests.fakes.zone import endpoint
+
+from onebaton.errors import RefusedError, UnavailableError
+from onebaton.model import Host, Image, Node, NodeSpec, RaftState, Server
+from onebaton.plan.quorum import majority
+
+USER, PASSWORD = "oneadmin", "opennebula"
+VIP = "10.0.0.100"
+NORMAL_MS = 5000
+BOOT_S = 2.0
+#: How far behind a server may be and still count as caught up; the gates' default.
+NEAR = 50
+
+
+class DiedError(BaseException):
+    """The tool was killed: nothing of it goes on."""
+
+
+class DangerError(AssertionError):
+    """The zone was put into danger."""
+
+
+def insist(condition: bool, text: str) -> None:
+    """Object unless it is so."""
+    if not condition:
+        raise DangerError(text)
+
+
+@dataclass
+class Faults:
+    """What goes wrong, by machine.
+
+    :ivar never_boots: machines that do not come up.
+    :ivar other_secrets: machines whose secrets become others than those they are given.
+    :ivar bad_seed: machines whose database is damaged when it is loaded.
+    :ivar bad_apply: machines that lose a row when their ``oned`` starts.
+    """
+
+    never_boots: set[str] = field(default_factory=set)
+    other_secrets: set[str] = field(default_factory=set)
+    bad_seed: set[str] = field(default_factory=set)
+    bad_apply: set[str] = field(default_factory=set)
+
+
+class SimulatedCluster:
+    """The machines, and everything that goes on among them.
+
+    :ivar guarded: objections are on; off while a zone is founded, which nobody uses yet.
+    :ivar traffic: clients write through the virtual IP.
+    :ivar acknowledged: keys of the clients' records that were acknowledged.
+    :ivar elections: servers that won, in order.
+    :ivar at_point: called before and after each change the tool makes, with what it is.
+    """
+
+    def __init__(self, images: Sequence[Image], *, log_retention: int = 250_000) -> None:
+        self.clock = VirtualClock(1000.0, self._pass)
+        self.machines: dict[str, FakeMachine] = {}
+        self.addresses: dict[str, str] = {}
+        self.ready_at: dict[str, float] = {}
+        self.terms: dict[str, int] = {}
+        self.faults = Faults()
+        self.raft = Raft(self)
+        self.log_retention = log_retention
+        self.guarded = True
+        self.traffic = True
+        self.acknowledged: list[str] = []
+        self.elections: list[str] = []
+        self.at_point: Callable[[str], None] = _nothing
+        self._pending: tuple[Oned, int, str] | None = None
+        self._written = itertools.count(1)
+        self._ticks = 0
+        self._versions = {i.digest: i.version for i in images}
+        self.frontends = SimulatedFrontEnds(self)
+        self.platform = FakePlatform({i.name: i.digest for i in images}, on_change=self._changed)
+        self.platform.before_change = self._before_change
+        self.api = SimulatedApi(self, f"{USER}:{PASSWORD}")
+
+    # What there is
+
+    @property
+    def leader(self) -> Oned | None:
+        """The one of the newest term."""
+        return max(self.raft.leaders, key=lambda o: o.term, default=None)
+
+    @property
+    def servers(self) -> dict[int, Server]:
+        """The zone's servers, as the newest database has them."""
+        databases = [o.database for o in self.raft.oneds.values()]
+        newest = self.leader
+        if newest is not None:
+            return servers_in(newest.database)
+        return servers_in(max(databases, key=lambda d: d.applied)) if databases else {}
+
+    def oned_at(self, at: str) -> Oned | None:
+        """The one at an endpoint, ``None`` if nothing answers there."""
+        address = at.removeprefix("http://").partition(":")[0]
+        if address == VIP:
+            holders = [name for name, machine in self.machines.items() if machine.holds_vip]
+            return self.raft.oneds.get(holders[-1]) if holders else None
+        return self.raft.oneds.get(self.addresses.get(address, ""))
+
+    def late(self) -> list[str]:
+        """Names of the listed servers that do not run or are not level."""
+        leader = self.leader
+        return [s.name for s in self.servers.values() if not self._level(s, leader)]
+
+    def _level(self, server: Server, leader: Oned | None) -> bool:
+        oned = self.oned_at(server.endpoint)
+        if oned is None or oned.server_id != server.id:
+            return False
+        return leader is None or (
+            oned.term == leader.term and leader.last[1] - oned.last[1] <= NEAR
+        )
+
+    def check(self) -> None:
+        """Object if the zone is in danger."""
+        if not self.guarded:
+            return
+        servers = self.servers
+        listed = {self.addresses.get(s.address) for s in servers.values()}
+        running = [s for s in servers.values() if self._level(s, None)]
+        insist(
+            len(running) >= majority(len(servers)),
+            f"{len(running)} of {len(servers)} servers run",
+        )
+        for name in self.raft.oneds:
+            insist(name in listed, f"oned runs on {name}, outside of the zone")
+        late = self.late()
+        insist(len(late) <= 1, f"not caught up: {late}")
+
+    # What goes on by itself
+
+    def _pass(self, now: float) -> None:
+        while self._ticks * TICK_S < now - self._epoch - 1e-6:
+            self._ticks += 1
+            self._tick(self._epoch + self._ticks * TICK_S)
+
+    _epoch = 1000.0
+
+    def _tick(self, now: float) -> None:
+        for name in [n for n, at in self.ready_at.items() if at <= now]:
+            if name not in self.faults.never_boots:
+                self.machines[name].ready = True
+                del self.ready_at[name]
+        self.raft.tick(now)
+        if self._pending is not None:
+            self._acknowledge(*self._pending)
+        if self.traffic and self._ticks % 2 == 0 and self._pending is None:
+            self._client_writes()
+        if self._ticks % 10 == 0:
+            for oned in self.raft.oneds.values():
+                oned.database.purge(oned.database.applied - self.log_retention)
+            self.check()
+
+    def _client_writes(self) -> None:
+        oned = self.oned_at(endpoint(VIP))
+        if oned is None:
+            return
+        key = f"w{next(self._written)}"
+        try:
+            leader = self.raft.leader_for(oned)
+        except RefusedError:
+            return
+        index = self.raft.append(leader, (TRAFFIC, key, "acknowledged"))
+        self._pending = leader, index, key
+        self._acknowledge(leader, index, key)
+
+    def _acknowledge(self, leader: Oned, index: int, key: str) -> None:
+        if leader.commit >= index and leader.state is RaftState.LEADER:
+            self.acknowledged.append(key)
+        elif leader.state is RaftState.LEADER and self.raft.oneds.get(leader.machine) is leader:
+            return  # it waits for a majority
+        self._pending = None
+
+    def commit(self, leader: Oned, index: int) -> None:
+        """Wait until a record is committed, as its writer does.
+
+        :raises UnavailableError: if that takes longer than the caller waits.
+        """
+        for _ in range(20):
+            if leader.commit >= index:
+                return
+            self.clock.sleep(TICK_S)
+        raise UnavailableError("no whole answer within 2 s")
+
+    def leads(self, oned: Oned) -> None:
+        self.elections.append(oned.machine)
+        self.machines[oned.machine].holds_vip = True
+        lost = set(self.acknowledged) - {key for _, (_, key, _) in oned.database.log.values()}
+        rows = oned.database.tables.get(TRAFFIC, {})
+        insist(all(key in rows for key in lost), f"{oned.machine} leads and lacks a write")
+
+    def leads_no_more(self, oned: Oned) -> None:
+        self.machines[oned.machine].holds_vip = False
+
+    def next_server_id(self, leader: Oned) -> int:
+        """Ids are never given twice."""
+        return 1 + max(map(int, leader.database.tables.get(ZONE_POOL, {})), default=-1)
+
+    def insist_deletable(self, server_id: int) -> None:
+        """Object unless the server is stopped and masked."""
+        server = self.servers.get(server_id)
+        if server is None:
+            return
+        machine = self.machines.get(self.addresses.get(server.address, ""))
+        stopped = machine is not None and not machine.active and machine.masked
+        insist(stopped, f"{server.name} is deleted and not stopped and masked")
+
+    # Machines
+
+    def started(self, host: Host) -> None:
+        """Its ``oned`` runs now."""
+        machine = self.machines[host.name]
+        database, server_id = machine.database, machine.server_id
+        assert database is not None
+        assert server_id is not None
+        assert machine.election_timeout_ms is not None
+        patience_s = machine.election_timeout_ms / 1000
+        oned = Oned(
+            machine=host.name,
+            server_id=server_id,
+            secrets=machine.secrets,
+            version=(machine.package_version or "").removesuffix("-1"),
+            database=database,
+            servers=servers_in(database),
+            patience_s=patience_s,
+            heard_at=self.clock.now() + WARM_UP_S,
+            state=RaftState.SOLO if server_id == -1 else RaftState.FOLLOWER,
+            term=max(database.position.term, self.terms.get(host.name, 0)),
+        )
+        self.raft.oneds[host.name] = oned
+
+    def ended(self, host: Host, cut_off: bool) -> None:
+        """Its ``oned`` runs no more."""
+        oned = self.raft.oneds.pop(host.name)
+        self.terms[host.name] = oned.term
+        database = self.machines[host.name].database
+        if database is not None and not cut_off:
+            database.apply_to(oned.commit)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL by somebody else: no hook runs, the virtual IP stays."""
+        holds_vip = self.machines[name].holds_vip
+        self.machines[name].active = False
+        self.ended(Host(name, ""), cut_off=True)
+        self.machines[name].holds_vip = holds_vip
+
+    def bring_back(self, name: str) -> None:
+        """Start it again: its follower hook takes the virtual IP off."""
+        machine = self.machines[name]
+        machine.active, machine.holds_vip = True, False
+        self.started(Host(name, ""))
+
+    def _before_change(self, what: str, spec: NodeSpec) -> None:
+        self.point(f"before {what} {spec.name}")
+        if what == "destroy" and self.guarded:
+            listed = {s.address for s in self.servers.values()}
+            insist(spec.address not in listed, f"{spec.name} is destroyed, and a member")
+            insist(spec.name not in self.raft.oneds, f"{spec.name} is destroyed, and runs")
+
+    def _changed(self, what: str, node: Node) -> None:
+        name = node.spec.name
+        if what == "destroy":
+            del self.machines[name]
+            self.addresses.pop(node.spec.address, None)
+            self.raft.oneds.pop(name, None)
+            self.terms.pop(name, None)
+        else:
+            version = self._versions[node.spec.image_digest]
+            self.machines[name] = FakeMachine(ready=False, package_version=f"{version}-1")
+            self.addresses[node.spec.address] = name
+            self.ready_at[name] = self.clock.now() + BOOT_S
+        self.check()
+        self.point(f"after {what} {name}")
+
+    def lose(self, name: str) -> None:
+        """A machine vanishes behind everybody's back."""
+        self.platform.lose(name)
+        self.raft.oneds.pop(name, None)
+        self.machines[name].reachable = False
+
+    # The tool's changes
+
+    def point(self, what: str) -> None:
+        """The tool is about to change something, or has just done so."""
+        self.at_point(what)
+
+    @contextmanager
+    def change(self, what: str, *, before_s: float = 0.0, after_s: float = 0.0) -> Iterator[None]:
+        """One change the tool makes, and the time it takes."""
+        self.point(f"before {what}")
+        if before_s:
+            self.clock.sleep(before_s)
+        yield
+        if after_s:
+            self.clock.sleep(after_s)
+        self.check()
+        self.point(f"after {what}")
+
+    def copy(self) -> "SimulatedCluster":
+        """Another one just like it."""
+        return deepcopy(self)
+
+
+def zone(
+    images: Sequence[Image],
+    size: int,
+    *,
+    addresses: Sequence[str],
+    names: Sequence[str],
+    specs: Sequence[NodeSpec] = (),
+    leader: int = 0,
+    records: int = 40,
+) -> SimulatedCluster:
+    """A zone that has been running for long.
+
+    :param specs: of its nodes, if they are the platform's; otherwise they are somebody else's.
+    """
+    cluster = SimulatedCluster(images)
+    cluster.guarded = cluster.traffic = False
+    if specs:
+        cluster.platform.apply(specs)
+        cluster.clock.sleep(BOOT_S + TICK_S)
+    for name, address in zip(names, addresses, strict=True):
+        cluster.machines.setdefault(name, FakeMachine())
+        cluster.addresses[address] = name
+    places = range(size)
+    for place in places:
+        machine = cluster.machines[names[place]]
+        database = FakeDatabase(SCHEMA)
+        for other in places:
+            row = f"{names[other]} {endpoint(addresses[other])}"
+            database.append(1, (ZONE_POOL, str(other), row))
+        for number in range(records):
+            database.append(1, ("user_pool", f"u{number % 7}", str(number)))
+        machine.database, machine.secrets = database, f"{USER}:{PASSWORD}"
+        machine.server_id, machine.election_timeout_ms = place, NORMAL_MS
+        machine.known_servers = frozenset(places) if specs else frozenset()
+        machine.active = machine.enabled = True
+        cluster.started(Host(names[place], addresses[place]))
+    first = cluster.raft.oneds[names[leader]]
+    first.heard_at = 0.0
+    cluster.clock.sleep(TICK_S)
+    cluster.elections.clear()
+    cluster.guarded = cluster.traffic = True
+    cluster.clock.sleep(2.0)
+    return cluster
+
+
+def _nothing(_what: str) -> None:
+    """Nobody looks."""

@@ -1,0 +1,106 @@
+"""Machines over ssh in a simulated cluster, behind :class:`onebaton.ports.FrontEnds`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tests.fakes.frontends import Checksums, FakeFrontEnds
+
+from onebaton.errors import DeadlineError
+from onebaton.model import Host, LogPosition, RaftState, Secret
+
+if TYPE_CHECKING:
+    from tests.fakes.simulated import SimulatedCluster
+
+#: The table that clients' records go to.
+TRAFFIC = "template_pool"
+
+
+class SimulatedFrontEnds(FakeFrontEnds):
+    """The machines over ssh; each change takes its time and may be the tool's last."""
+
+    def __init__(self, cluster: "SimulatedCluster") -> None:
+        super().__init__(cluster.machines, started=cluster.started, ended=cluster.ended)
+        self._cluster = cluster
+
+    def wait_ready(self, host: Host, *, timeout_s: float) -> None:
+        deadline = self._cluster.clock.now() + timeout_s
+        while not self.machines[host.name].ready:
+            if self._cluster.clock.now() >= deadline:
+                raise DeadlineError(f"waited in vain for {host.name} to be ready")
+            self._cluster.clock.sleep(1.0)
+        super().wait_ready(host, timeout_s=timeout_s)
+
+    def copy_secrets(self, source: Host, targets: Sequence[Host]) -> None:
+        for target in targets:
+            with self._cluster.change(f"copy_secrets {target.name}", after_s=0.2):
+                super().copy_secrets(source, [target])
+                if target.name in self._cluster.faults.other_secrets:
+                    self.machines[target.name].secrets = "oneadmin:another"
+
+    def seed(self, source: Host, targets: Sequence[Host], *, timeout_s: float) -> None:
+        for target in targets:
+            with self._cluster.change(f"drop {target.name}"):
+                self._refuse_running(self.machines[target.name], target)
+                self.machines[target.name].database = None
+        for target in targets:
+            with self._cluster.change(f"load {target.name}", after_s=1.0):
+                super().seed(source, [target], timeout_s=timeout_s)
+                if target.name in self._cluster.faults.bad_seed:
+                    self.damage(target.name)
+
+    def damage(self, name: str) -> None:
+        """A row is lost, and no log index tells."""
+        database = self.machines[name].database
+        assert database is not None
+        database.tables[TRAFFIC].popitem()
+
+    def ship_log(self, source: Host, target: Host, *, up_to: int | None = None) -> int:
+        with self._cluster.change(f"ship_log {target.name}", before_s=0.2):
+            return super().ship_log(source, target, up_to=up_to)
+
+    def checksums_at_equal_index(
+        self, one: Host, other: Host
+    ) -> tuple[tuple[LogPosition, Checksums], tuple[LogPosition, Checksums]]:
+        self._cluster.clock.sleep(0.5)
+        return super().checksums_at_equal_index(one, other)
+
+    def configure(
+        self,
+        host: Host,
+        *,
+        server_id: int,
+        election_timeout_ms: int,
+        server_ids: Sequence[int] = (),
+    ) -> None:
+        with self._cluster.change(f"configure {host.name}"):
+            super().configure(
+                host,
+                server_id=server_id,
+                election_timeout_ms=election_timeout_ms,
+                server_ids=server_ids,
+            )
+
+    def create_database(self, host: Host) -> None:
+        with self._cluster.change(f"create_database {host.name}"):
+            super().create_database(host)
+
+    def set_password(self, host: Host, user: str, password: Secret) -> None:
+        with self._cluster.change(f"set_password {host.name}"):
+            super().set_password(host, user, password)
+
+    def start(self, host: Host, *, timeout_s: float) -> None:
+        with self._cluster.change(f"start {host.name}", before_s=5.0):
+            super().start(host, timeout_s=timeout_s)
+            if host.name in self._cluster.faults.bad_apply:
+                self.damage(host.name)
+
+    def stop(self, host: Host, *, mask: bool, timeout_s: float) -> None:
+        with self._cluster.change(f"stop {host.name}", after_s=6.0):
+            super().stop(host, mask=mask, timeout_s=timeout_s)
+
+    def cut_off_leader(self, host: Host, *, drain_s: float) -> None:
+        with self._cluster.change(f"cut_off_leader {host.name}", after_s=0.3):
+            oned = self._cluster.raft.oneds.get(host.name)
+            if oned is not None and oned.state is RaftState.LEADER:
+                self._cluster.raft.replicate(oned)  # what is in flight, while it drains
+            super().cut_off_leader(host, drain_s=drain_s)

@@ -1,0 +1,263 @@
+"""Raft among the machines in memory, as far as a rollout can tell.
+
+What the facts call measured or read in the source is kept: one heartbeat every 0.5 s, the
+warm-up of 15 s, a first timeout that is not randomised, votes that look at terms and logs and
+never at membership, servers read from the database at the start and by a candidate and by
+nobody else, a follower that applies a record only when it hears that it was committed, and a
+leader that is toppled by a server with other secrets.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tests.fakes.frontends import Change, FakeDatabase
+from tests.fakes.zone import ACTION, INTERNAL, refusal
+
+from onebaton.model import EMPTY_LOG_INDEX, RaftState, Server
+
+TICK_S = 0.1
+WARM_UP_S = 15.0
+HEARTBEAT_S = 0.5
+#: Raft's own catch-up, one record a round trip: 80 a second.
+RECORDS_A_TICK = 8
+#: A rejected leader's −1, read as an unsigned term.
+TERM_OF_OTHER_SECRETS = 4294967295
+ZONE_POOL = "zone_pool"
+
+
+def servers_in(database: FakeDatabase) -> dict[int, Server]:
+    """The zone's servers, as a database has them."""
+    rows = database.tables.get(ZONE_POOL, {})
+    return {
+        int(key): Server(int(key), *row.split(" ", 1)) for key, row in rows.items() if row != ""
+    }
+
+
+@dataclass
+class Oned:
+    """One running ``oned``: what it holds in memory.
+
+    :param machine: name of the machine it runs on.
+    :param servers: the zone's servers as it read them last.
+    :param patience_s: its election timeout.
+    :param heard_at: when it heard a leader last; its start puts it into the future.
+    """
+
+    machine: str
+    server_id: int
+    secrets: str | None
+    version: str
+    database: FakeDatabase
+    servers: dict[int, Server]
+    patience_s: float
+    heard_at: float
+    state: RaftState = RaftState.FOLLOWER
+    term: int = 0
+    voted_for: int = -1
+    leader_id: int = -1
+    commit: int = EMPTY_LOG_INDEX
+    retry_at: float = 0.0
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """Term and index of its last record."""
+        position = self.database.position
+        return position.term, position.last_index
+
+    def follow(self, term: int) -> None:
+        """Be a follower, of a newer term if it is newer."""
+        self.state = RaftState.FOLLOWER
+        self.leader_id = -1
+        self.commit = self.database.applied
+        if term > self.term:
+            self.term, self.voted_for = term, -1
+
+
+class Surroundings(Protocol):
+    """What Raft needs of the machines."""
+
+    def oned_at(self, endpoint: str) -> Oned | None:
+        """The ``oned`` that answers another one at an endpoint."""
+        ...
+
+    def leads(self, oned: Oned) -> None:
+        """It has won an election: its hook runs."""
+        ...
+
+    def leads_no_more(self, oned: Oned) -> None:
+        """It led and follows now: its hook runs."""
+        ...
+
+
+@dataclass
+class Raft:
+    """All ``oned`` that run, by machine.
+
+    :ivar deaf: machines whose ``oned`` hears its leader and never stores a record.
+    """
+
+    surroundings: Surroundings
+    oneds: dict[str, Oned] = field(default_factory=dict)
+    now: float = 0.0
+    heartbeat_at: float = 0.0
+    deaf: set[str] = field(default_factory=set)
+
+    @property
+    def leaders(self) -> list[Oned]:
+        return [o for o in self.oneds.values() if o.state is RaftState.LEADER]
+
+    def tick(self, now: float) -> None:
+        """Let time go on to a moment."""
+        self.now = now
+        beat = now >= self.heartbeat_at
+        if beat:
+            self.heartbeat_at = now + HEARTBEAT_S
+        for leader in self.leaders:
+            behind = any(o.last[1] < leader.last[1] for o in self._peers(leader))
+            if beat or behind or leader.commit < leader.last[1]:
+                self.replicate(leader)
+        self._elect()
+
+    def leader_for(self, oned: Oned) -> Oned:
+        """Whom a write goes to that arrives here.
+
+        :raises ZoneRefusal: if it knows none.
+        """
+        if oned.state in (RaftState.LEADER, RaftState.SOLO):
+            return oned
+        if oned.state is RaftState.CANDIDATE:
+            raise refusal(INTERNAL, "Cannot process request, oned cluster in election mode")
+        known = oned.servers.get(oned.leader_id)
+        if known is None:
+            # Also the leader that was added after this server's start: never restarted, it
+            # does not know it.
+            raise refusal(INTERNAL, "Cannot process request, no leader found")
+        leader = self.surroundings.oned_at(known.endpoint)
+        if leader is None or leader.state is not RaftState.LEADER:
+            raise refusal(INTERNAL, f"Cannot contact the leader at {known.endpoint}")
+        return leader
+
+    def append(self, leader: Oned, change: Change) -> int:
+        """Log a record at the leader, send it around; committed if a majority has it."""
+        if leader.state is RaftState.SOLO:
+            leader.commit = leader.database.append(leader.term, change)
+            return leader.commit
+        index = leader.database.append(leader.term, change, apply=False)
+        self.replicate(leader)
+        return index
+
+    def change_servers(self, leader: Oned, server: Server, *, added: bool) -> int:
+        """``addserver`` logs before the new one counts, ``delserver`` after it counts no more."""
+        row = f"{server.name} {server.endpoint}" if added else ""
+        if not added:
+            if server.id not in leader.servers:
+                raise refusal(ACTION, "SERVER not found in zone")
+            del leader.servers[server.id]
+        index = self.append(leader, (ZONE_POOL, str(server.id), row))
+        if added:
+            leader.servers[server.id] = server
+        return index
+
+    def replicate(self, leader: Oned) -> None:
+        """One round: records or a heartbeat to each server, then what a majority has is applied."""
+        have = [leader.last[1]]
+        for peer in self._peers(leader):
+            if peer.secrets != leader.secrets:
+                self._step_down(leader, TERM_OF_OTHER_SECRETS)
+                return
+            if peer.term > leader.term:
+                self._step_down(leader, peer.term)
+                return
+            self._hear(peer, leader)
+            have.append(self._send(leader, peer))
+        have += [EMPTY_LOG_INDEX] * (len(leader.servers) - len(have))
+        agreed = sorted(have, reverse=True)[len(leader.servers) // 2]
+        leader.commit = max(leader.commit, agreed)
+        leader.database.apply_to(leader.commit)
+
+    def heartbeat(self, oned: Oned, term: int) -> None:
+        """A heartbeat from outside that carries nothing.
+
+        :raises ZoneRefusal: if its term is over.
+        """
+        if term < oned.term:
+            raise refusal(ACTION, f"Leader term ({term}) is outdated ({oned.term})")
+        if term > oned.term or oned.state is RaftState.CANDIDATE:
+            self._step_down(oned, term)
+        oned.heard_at = self.now
+
+    def _peers(self, oned: Oned) -> list[Oned]:
+        others = (s for s in oned.servers.values() if s.id != oned.server_id)
+        found = (self.surroundings.oned_at(s.endpoint) for s in others)
+        return [peer for peer in found if peer is not None and peer.state is not RaftState.SOLO]
+
+    def _hear(self, peer: Oned, leader: Oned) -> None:
+        if peer.term < leader.term or peer.state is not RaftState.FOLLOWER:
+            self._step_down(peer, leader.term)
+        peer.leader_id = leader.server_id
+        peer.heard_at = self.now
+
+    def _send(self, leader: Oned, peer: Oned) -> int:
+        """Records and the commit as it was; the index up to which both logs are the same."""
+        ours, theirs = leader.database.log, peer.database.log
+        match = min(peer.last[1], leader.last[1])
+        while match in theirs and match in ours and theirs[match][0] != ours[match][0]:
+            match -= 1
+        if match != EMPTY_LOG_INDEX and (match not in ours or match not in theirs):
+            return EMPTY_LOG_INDEX  # fell out of the window: stands still for ever
+        if peer.machine not in self.deaf:
+            if match < peer.last[1] and peer.last[0] != leader.last[0]:
+                assert peer.database.applied <= match, f"{peer.machine} drops applied records"
+                for index in range(match + 1, peer.last[1] + 1):
+                    del theirs[index]
+            for index in range(match + 1, min(match + RECORDS_A_TICK, leader.last[1]) + 1):
+                theirs[index] = ours[index]
+                match = index
+        peer.commit = max(peer.commit, min(match, leader.commit))
+        peer.database.apply_to(peer.commit)
+        return match
+
+    def _elect(self) -> None:
+        standing = [o for o in self.oneds.values() if self._stands(o)]
+        for oned in standing:
+            # A candidate reads the servers anew.
+            oned.servers = servers_in(oned.database)
+            oned.state, oned.leader_id = RaftState.CANDIDATE, -1
+            oned.term, oned.voted_for = oned.term + 1, oned.server_id
+            oned.retry_at = self.now + 0.3 + 0.4 * ((oned.server_id * 7 + oned.term * 3) % 5)
+        for oned in standing:
+            if oned.state is RaftState.CANDIDATE:
+                self._ask_votes(oned, oned.term)
+
+    def _stands(self, oned: Oned) -> bool:
+        if oned.state is RaftState.CANDIDATE:
+            return self.now >= oned.retry_at
+        return oned.state is RaftState.FOLLOWER and self.now - oned.heard_at >= oned.patience_s
+
+    def _ask_votes(self, candidate: Oned, term: int) -> None:
+        votes = 1 + sum(self._votes(peer, candidate, term) for peer in self._peers(candidate))
+        if candidate.state is not RaftState.CANDIDATE or candidate.term != term:
+            return
+        if votes > len(candidate.servers) // 2:
+            candidate.state, candidate.leader_id = RaftState.LEADER, candidate.server_id
+            candidate.commit = candidate.database.applied
+            self.replicate(candidate)
+            if candidate.state is RaftState.LEADER:
+                self.surroundings.leads(candidate)
+
+    def _votes(self, voter: Oned, candidate: Oned, term: int) -> bool:
+        if voter.secrets != candidate.secrets or term < voter.term:
+            return False
+        if term > voter.term:
+            self._step_down(voter, term)
+        if voter.last > candidate.last or voter.voted_for not in (-1, candidate.server_id):
+            return False
+        voter.voted_for = candidate.server_id
+        return True
+
+    def _step_down(self, oned: Oned, term: int) -> None:
+        led = oned.state is RaftState.LEADER
+        oned.follow(term)
+        if led:
+            oned.heard_at = self.now
+            self.surroundings.leads_no_more(oned)
