@@ -187,7 +187,8 @@ require_gone
 
 #: What may stand in ``oned.log`` and in no message: passwords, and statements with data.
 _SECRETS = (
-    (re.compile(r"(PASSW\w*\s*=).*", re.IGNORECASE), r"\1 ***"),
+    # Up to the next attribute: the password itself may hold commas and brackets.
+    (re.compile(r"(PASSW\w*\s*=\s*).*?(?=,\s*[A-Z_]+\s*=|$)", re.IGNORECASE), r"\1***"),
     (re.compile(r"(SQL command was:?).*"), r"\1 ***"),
 )
 
