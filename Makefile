@@ -20,12 +20,14 @@ PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
 
 args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 
-.PHONY: help setup bake plan rollout status demo test unit lint bench clean
+.PHONY: help programs setup bake plan rollout status demo test unit lint bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Install what is needed, by name; say what is missing
+setup: programs $(STAMP) ## Install what is needed, by name; say what is missing
+
+programs:
 	@tests/setup.sh programs
 
 $(STAMP): pyproject.toml tests/setup.sh

@@ -30,7 +30,8 @@ python() {
     }
     [ -x "$venv/bin/python" ] || "$interpreter" -m venv "$venv"
     say "installing Python packages into $venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 \
+        --editable '.[dev]'
 }
 
 # Terraform is in none of the registries used here: it has to be on the machine.
