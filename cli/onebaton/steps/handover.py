@@ -12,6 +12,8 @@ from onebaton.steps.step import DONE, NEEDED, Check, blocked
 #: then reaches every follower, so that none is ahead of the one that shall win: one record
 #: takes ~12-18 ms (measured note: 55-90 records a second).
 DRAIN_S = 0.2
+#: How far behind the chosen node may be when the drain begins: what it takes in that time.
+LEVEL_RECORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,23 @@ class HandOverStep:
         return NEEDED
 
     def apply(self) -> None:
-        """Cut the old leader off, in one command on its machine."""
+        """Wait for a moment at which the chosen one lacks next to nothing, then cut off.
+
+        A candidate whose log is behind a voter's is refused its vote, and the next try takes
+        a whole election timeout.
+        """
+        self.site.wait_for(
+            f"{self.new.name} to be level with {self.old.name}",
+            self._level,
+            timeout_s=self.site.timeouts.catch_up_s,
+            interval_s=0.1,
+        )
         self.site.frontends.cut_off_leader(self.old_host, drain_s=DRAIN_S)
+
+    def _level(self) -> bool | str:
+        ahead = expected_leader(self.site, self.old)
+        lag = ahead.log_index - self.site.api.raft_status(self.new.endpoint).log_index
+        return True if lag <= LEVEL_RECORDS else f"{lag} records behind"
 
     def verify(self) -> None:
         """The chosen node leads, holds the VIP alone, and takes a write."""
