@@ -7,6 +7,7 @@ otherwise; log indexes and terms are Raft's.
 import hashlib
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 #: What Raft's log holds before anything was written.
@@ -80,7 +81,13 @@ class Server:
     @property
     def address(self) -> str:
         """Host part of the endpoint (an IP address or a name)."""
-        return urlsplit(self.endpoint).hostname or self.endpoint
+        return _host_of(self.endpoint)
+
+
+@lru_cache
+def _host_of(endpoint: str) -> str:
+    """Host part of an endpoint; planning asks for the same few again and again."""
+    return urlsplit(endpoint).hostname or endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from onebaton.model import (
     FrontEndFacts,
@@ -23,9 +24,11 @@ from onebaton.plan.quorum import Quorum
 from onebaton.plan.wanted import Wanted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scene:
     """A world, looked at with what is wanted in mind.
+
+    Both never change, so that each thing seen in them is worked out once.
 
     :param slot: where the new generation lives or will live.
     :param targets: the wanted nodes, in the order in which they join.
@@ -64,7 +67,7 @@ class Scene:
         running = node is not None and node.state is NodeState.RUNNING
         return running and self.facts_of(spec) is not None
 
-    @property
+    @cached_property
     def leftovers(self) -> tuple[Node, ...]:
         """Nodes that are neither wanted nor members, by name."""
         wanted = {(s.name, s.address, s.image_digest) for s in self.targets}
@@ -76,7 +79,7 @@ class Scene:
             and node.spec.address not in listed
         )
 
-    @property
+    @cached_property
     def blocking(self) -> tuple[Node, ...]:
         """Leftovers that have the name or the address of a wanted node."""
         names = {s.name for s in self.targets}
@@ -85,7 +88,7 @@ class Scene:
             n for n in self.leftovers if n.spec.name in names or n.spec.address in addresses
         )
 
-    @property
+    @cached_property
     def strays(self) -> tuple[Node, ...]:
         """Nodes outside of the zone where ``oned`` runs."""
         listed = {m.server.address for m in self.world.members}
@@ -109,42 +112,42 @@ class Scene:
         spec = next((s for s in self.targets if s.address == address), None)
         return spec if spec is not None and self.node_of(spec) is not None else None
 
-    @property
+    @cached_property
     def new(self) -> tuple[Member, ...]:
         """Members of the new generation, by server id: the first has joined first."""
         return tuple(m for m in self._by_id if self.target_of(m) is not None)
 
-    @property
+    @cached_property
     def old(self) -> tuple[Member, ...]:
         """All other members, by server id."""
         return tuple(m for m in self._by_id if self.target_of(m) is None)
 
-    @property
+    @cached_property
     def _by_id(self) -> tuple[Member, ...]:
         return tuple(sorted(self.world.members, key=lambda m: m.server.id))
 
-    @property
+    @cached_property
     def waiting(self) -> tuple[NodeSpec, ...]:
         """Wanted nodes that are not members yet, in the order in which they join."""
         return tuple(s for s in self.targets if self.member_of(s) is None)
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Every wanted node is a member and counts."""
         return len(self.new) == self.wanted.size and all(self.counts(m) for m in self.new)
 
-    @property
+    @cached_property
     def leader(self) -> Member | None:
         """The one member that leads."""
         return self.world.leader
 
-    @property
+    @cached_property
     def old_leads(self) -> bool:
         """The hand-over is still to come."""
         leader = self.leader
         return leader is not None and self.target_of(leader) is None
 
-    @property
+    @cached_property
     def successor(self) -> Member | None:
         """The new member to hand over to: the first that joined, which all later ones know."""
         return self.new[0] if self.new else None
@@ -168,12 +171,12 @@ class Scene:
             return self.caught_up(member)
         return answers(member)
 
-    @property
+    @cached_property
     def down(self) -> tuple[Member, ...]:
         """Members that do not count, by server id."""
         return tuple(m for m in self._by_id if not self.counts(m))
 
-    @property
+    @cached_property
     def quorum(self) -> Quorum:
         """The zone in numbers. Every listed server is a voter."""
         members = self.world.members
@@ -181,7 +184,7 @@ class Scene:
 
     # What an interrupted rollout leaves behind
 
-    @property
+    @cached_property
     def handing_over(self) -> Member | None:
         """The old leader, if it was cut off and nobody else leads yet.
 
@@ -195,7 +198,7 @@ class Scene:
         complete = len(self.new) == self.wanted.size and all(answers(m) for m in others)
         return old if complete and put_away(old) else None
 
-    @property
+    @cached_property
     def interrupted(self) -> Member | None:
         """The one member that may be down because a step of ours was interrupted.
 
@@ -216,14 +219,14 @@ class Scene:
             return member
         return None
 
-    @property
+    @cached_property
     def crowded(self) -> bool:
         """One by one, and there are more members than wanted: an old one goes before a join."""
         return self.wanted.strategy == "one-by-one" and len(self.world.members) > self.wanted.size
 
     # Seeds
 
-    @property
+    @cached_property
     def source(self) -> Member | None:
         """Where databases are copied from: a follower; the leader if there is no follower.
 
@@ -233,7 +236,7 @@ class Scene:
         followers = [m for m in able if not m.is_leader]
         return next(iter([*followers, *able]), None)
 
-    @property
+    @cached_property
     def log_window(self) -> float | None:
         """How many records a seed may be behind; ``None`` if the zone's settings are unknown."""
         settings = self.world.settings
