@@ -218,7 +218,10 @@ class FrontEnds(Protocol):
         ...
 
     def set_password(self, host: Host, user: str, password: Secret) -> None:
-        """Write ``one_auth`` before the first start of a zone's first server."""
+        """Write ``one_auth`` before the first start of a zone's first server.
+
+        Gives oneadmin an ssh key as well, if there is none: the zone's way to its hypervisors.
+        """
         ...
 
     def start(self, host: Host, *, timeout_s: float) -> None:

@@ -131,6 +131,24 @@ def test_secrets_arrive_and_the_old_ones_are_kept_aside(lab, one, two):
     lab.frontends.copy_secrets(one, [two])
 
 
+def test_a_new_zone_has_a_way_to_its_hypervisors(lab, one, two):
+    # No image holds what the packages made.
+    lab.sh(one, "rm -r /var/lib/one/.ssh; mkdir -p /usr/share/one/ssh")
+    lab.sh(one, "echo 'StrictHostKeyChecking accept-new' > /usr/share/one/ssh/config")
+    lab.frontends.set_password(one, "oneadmin", Secret(PASSWORD))
+    look = (
+        "cd /var/lib/one/.ssh; stat -c '%U %a %n' id_rsa config; ssh-keygen -l -f id_rsa; "
+        "cat authorized_keys"
+    )
+    made = lab.sh(one, look)
+    assert made.startswith("oneadmin 600 id_rsa\noneadmin 600 config\n3072 ")
+    lab.frontends.set_password(one, "oneadmin", Secret(PASSWORD))
+    assert lab.sh(one, look) == made
+    lab.frontends.copy_secrets(one, [two])
+    login = f"runuser -u oneadmin -- ssh -n -o BatchMode=yes {one.address} id -un"
+    assert lab.sh(two, login) == "oneadmin"
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_dump_that_breaks_off_is_not_accepted(lab, one, two, status):
     # Before the real program in PATH: half a dump, with and without an error.

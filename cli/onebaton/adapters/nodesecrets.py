@@ -46,13 +46,26 @@ done
 rmdir .onebaton-new
 secret_digest"""
 
+#: The packages make oneadmin a key and a configuration for the way to the hypervisors; no image
+#: holds them, so that a new zone needs its own (a seeded node gets its source's). The drivers
+#: cannot answer whether a hypervisor's key is right: that stands in the configuration.
 _WRITE_AUTH = """
 umask 077
-install -d -m 0700 -o oneadmin -g oneadmin /var/lib/one/.one
-cd /var/lib/one/.one
-cat > .one_auth.new
-chown oneadmin:oneadmin .one_auth.new
-mv -f .one_auth.new one_auth"""
+cd /var/lib/one
+install -d -m 0700 -o oneadmin -g oneadmin .one .ssh
+cat > .one/.one_auth.new
+chown oneadmin:oneadmin .one/.one_auth.new
+mv -f .one/.one_auth.new .one/one_auth
+cd .ssh
+if [ -z "$(find . -maxdepth 1 -name 'id_*' -print -quit)" ]; then
+  rm -f .new .new.pub
+  ssh-keygen -q -t rsa -b 3072 -N '' -C oneadmin -f .new
+  cat .new.pub >> authorized_keys
+  mv .new.pub id_rsa.pub
+  mv .new id_rsa
+fi
+[ -e config ] || [ ! -e /usr/share/one/ssh/config ] || cp /usr/share/one/ssh/config config
+chown -R -h oneadmin:oneadmin ."""
 
 
 def copy(ssh: Ssh, source: Host, targets: Sequence[Host]) -> None:
@@ -77,7 +90,7 @@ def copy(ssh: Ssh, source: Host, targets: Sequence[Host]) -> None:
 
 
 def write_auth(ssh: Ssh, host: Host, user: str, password: Secret) -> None:
-    """Write ``one_auth`` for a new zone's first start.
+    """Write ``one_auth`` for a new zone's first start, and give oneadmin an ssh key.
 
     :raises RefusedError: if the password cannot stand in that file.
     """
