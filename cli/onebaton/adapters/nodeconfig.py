@@ -123,7 +123,10 @@ def _decoded(line: str) -> str:
 #: line of base64 each.
 _READ = """
 cd /etc/one
-[ -e oned.conf.onebaton-dist ] || cp -p oned.conf oned.conf.onebaton-dist
+if [ ! -e oned.conf.onebaton-dist ]; then
+  cp -p oned.conf oned.conf.onebaton-dist.new
+  mv -f oned.conf.onebaton-dist.new oned.conf.onebaton-dist
+fi
 base64 -w 0 oned.conf.onebaton-dist; echo
 base64 -w 0 monitord.conf; echo
 base64 -w 0 /var/lib/onebaton/db-password 2>/dev/null || true; echo"""
