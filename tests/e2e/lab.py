@@ -20,6 +20,8 @@ from xml.etree import ElementTree as ET
 from tests.e2e.traffic import DOCUMENT_TYPE, DeadlineTransport, Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
+#: STATE of ``one.zone.raftstatus``.
+LEADER, FOLLOWER = 3, 2
 
 CLUSTER = """\
 zone:
@@ -106,14 +108,27 @@ class Lab:
         base = {"a": 10, "b": 20}[generation]
         return [f"{self.net}.{base + i}" for i in range(1, self.size + 1)]
 
-    def command(self, *words: str) -> list[str]:
-        """The command line for this cluster."""
+    def command(self, *words: str, config: Path | None = None) -> list[str]:
+        """The command line for this cluster.
+
+        :param config: another file than the lab's ``cluster.yaml``.
+        """
         return [
             str(Path(sys.executable).parent / "onebaton"),
             *words,
             "--config",
-            str(self.folder / "cluster.yaml"),
+            str(config or self.folder / "cluster.yaml"),
         ]
+
+    def variant(self, name: str, *changes: tuple[str, str]) -> Path:
+        """A copy of ``cluster.yaml`` beside it, with texts replaced."""
+        text = (self.folder / "cluster.yaml").read_text()
+        for old, new in changes:
+            assert old in text, f"{old!r} is not in cluster.yaml"
+            text = text.replace(old, new)
+        path = self.folder / f"cluster-{name}.yaml"
+        path.write_text(text)
+        return path
 
     def onebaton(
         self, *words: str, timeout_s: float = 600, status: int = 0, capture: bool = False
@@ -177,6 +192,30 @@ class Lab:
             check=True, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         return done.stdout
+
+    def raft(self, address: str) -> dict[str, int] | None:
+        """What the server at an address says of itself; ``None`` if it does not answer."""
+        try:
+            said = self.call(self.endpoint(address), "one.zone.raftstatus")
+        except (OSError, AssertionError, xmlrpc.client.Error):
+            return None
+        return {child.tag: int(child.text) for child in ET.fromstring(said)}
+
+    def leader(self) -> str | None:
+        """Address of the one server that says it leads."""
+        leads = [a for a in self.running() if (self.raft(a) or {}).get("STATE") == LEADER]
+        return leads[0] if len(leads) == 1 else None
+
+    def running(self) -> list[str]:
+        """Addresses of the machines that run."""
+        done = subprocess.run(
+            ["podman", "ps", "--filter", f"label=onebaton.cluster={self.name}",
+             "--format", "{{.Names}}"],
+            check=True, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        generations = {"a": self.addresses("a"), "b": self.addresses("b")}
+        parts = [name.removeprefix(f"{self.name}-") for name in sorted(done.stdout.split())]
+        return [generations[part[0]][int(part[1:]) - 1] for part in parts]
 
     def started_at(self, address: str) -> float:
         """When the node's ``oned`` was last ready, in this machine's monotonic seconds."""

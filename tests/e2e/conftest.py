@@ -1,0 +1,86 @@
+"""One zone for all end-to-end tests: images baked once and kept, machines always removed.
+
+The tests share the zone in the order of their files: what only looks, what is refused, then the
+roll, which leaves the zone on the next release.
+"""
+
+import fcntl
+import shutil
+import signal
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.lab import FOLLOWER, LEADER, ROOT, Lab
+from tests.e2e.running import wait_until
+
+OLD, NEW, NEXT_SCHEMA = "6.10.0", "6.10.5", "7.0.2"
+#: Run at the end of a bake: shortens what the stand-in does slowly because the real one does.
+#: Only the stand-in reads this file. Raft's own times stay as they are.
+SHORTER = """\
+#!/bin/sh
+set -eu
+printf 'START_DELAY_S=1\\nSTOP_DELAY_S=0.5\\nWARMUP_S=3\\nROW_DELAY_MS=5\\n' > /etc/one/standin.conf
+"""
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A cluster without machines, with an image of each release; its machines go at the end."""
+    made = Lab(ROOT / ".cache" / "e2e", "e2e", "10.201.11")
+    made.folder.mkdir(parents=True, exist_ok=True)
+    script = made.folder / "shorter.sh"
+    script.write_text(SHORTER)
+    with (made.folder / "in-use").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail("another run of these tests is under way in this checkout")
+        made.prepare(version=NEW, scripts=(script,))
+        shutil.rmtree(made.folder / "state" / "journal", ignore_errors=True)
+        made.onebaton("destroy", "--yes", timeout_s=120)
+        # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            for version in (OLD, NEXT_SCHEMA, NEW):
+                made.onebaton("bake", "--version", version)
+            yield made
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            made.onebaton("destroy", "--yes", timeout_s=120)
+
+
+@pytest.fixture(scope="session")
+def founded(lab: Lab) -> Lab:
+    """The cluster with a zone of three servers of the old release."""
+    lab.onebaton("bootstrap", "--version", OLD)
+    return lab
+
+
+@pytest.fixture
+def zone(founded: Lab) -> Lab:
+    """The living zone, whole and at rest."""
+    wait_whole(founded)
+    return founded
+
+
+def wait_whole(lab: Lab, *, timeout_s: float = 90) -> None:
+    """Wait until all servers are members of one mind, and clients reach the leader.
+
+    :raises AssertionError: if that takes too long.
+    """
+
+    def whole() -> bool:
+        said = [lab.raft(address) for address in lab.running()]
+        if None in said:
+            return False
+        agreed = len({(s["TERM"], s["LOG_INDEX"]) for s in said}) == 1
+        parts = sorted(s["STATE"] for s in said)
+        through = lab.raft(f"{lab.net}.100")
+        return (
+            agreed
+            and parts == [FOLLOWER] * (lab.size - 1) + [LEADER]
+            and through is not None
+            and through["STATE"] == LEADER
+        )
+
+    wait_until("a zone that is whole and at rest", whole, timeout_s=timeout_s, interval_s=0.3)

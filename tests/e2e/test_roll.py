@@ -1,0 +1,183 @@
+"""The road on a living zone, under traffic: interrupted, killed, gone on with, and proven."""
+
+import json
+import signal
+import xmlrpc.client
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import NEW, OLD, wait_whole
+from tests.e2e.lab import Lab
+from tests.e2e.running import Arguments, Outcome, run, running, wait_until
+from tests.e2e.traffic import Traffic
+
+pytestmark = pytest.mark.e2e
+
+#: Longest time without an acknowledged write through the virtual IP, in seconds.
+MAX_VIP_WRITE_GAP_S = 2.5
+MIN_WRITES_HZ = 20.0
+REFUSED, LOCKED, INTERRUPTED = 4, 75, 130
+#: The database password in the packages' oned.conf, until a node gets one of its own.
+AS_SHIPPED = "oneadmin"
+
+
+class Secrets:
+    """The texts that must not be seen anywhere but where they belong."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self.texts = {"oneadmin's password": (lab.folder / "oneadmin_password").read_text().strip()}
+
+    def learn(self) -> None:
+        """Those of the machines that run now: their databases', and the users' of the API."""
+        for address in self._lab.running():
+            password = self._lab.ssh(
+                address, 'sed -nE \'s/.*PASSWD *= *"([^"]+)".*/\\1/p\' /etc/one/oned.conf'
+            ).strip()
+            if password != AS_SHIPPED:
+                self.texts[f"the database password of {address}"] = password
+            for line in self._lab.ssh(address, "cat /var/lib/one/.one/*_auth").splitlines():
+                user, _, text = line.partition(":")
+                self.texts[f"{user}'s password on {address}"] = text
+
+    def found_in(self, text: str) -> list[str]:
+        """Which of them a text holds."""
+        return [name for name, secret in self.texts.items() if secret in text]
+
+    def found_under(self, folder: Path) -> list[str]:
+        """Which of them which file below a folder holds."""
+        return [
+            f"{name} in {path}"
+            for path in folder.rglob("*")
+            if path.is_file()
+            for name in self.found_in(path.read_bytes().decode(errors="replace"))
+        ]
+
+
+def listed(lab: Lab) -> int:
+    """How many servers the zone lists; 0 while nobody answers."""
+    try:
+        return len(lab.servers())
+    except (OSError, AssertionError, xmlrpc.client.Error):
+        return 0
+
+
+def interrupt_between_two_steps(lab: Lab) -> Outcome:
+    """^C while a step runs: it is finished, the next one is not begun."""
+    with running(lab.command("rollout")) as command:
+        command.wait_for_line(r"\] seed ")
+        command.signal(signal.SIGINT)
+        return command.finish()
+
+
+def kill_in_the_middle_of_a_join(lab: Lab) -> Outcome:
+    """SIGKILL once the new server is listed, and before it runs."""
+    with running(lab.command("rollout")) as command:
+        command.wait_for_line(r"\] join ")
+        for words in (["rollout"], ["bake"], ["destroy", "--yes"]):
+            second = run(lab.command(*words))
+            second.show(f"{words[0]} while a rollout runs")
+            assert second.status == LOCKED, second.err
+            assert "another run holds the lock" in second.err
+        wait_until(
+            "the new server to be listed", lambda: listed(lab) > lab.size, timeout_s=90,
+            interval_s=0.02,
+        )  # fmt: skip
+        command.signal(signal.SIGKILL)
+        return command.finish()
+
+
+def left_by_the_tool(lab: Lab, generation: str) -> list[str]:
+    """Names of documents that probes and checks wrote and that are still there."""
+    return [
+        name
+        for address in lab.addresses(generation)
+        for name in lab.ssh(
+            address,
+            "mariadb -N opennebula -e \"SELECT name FROM document_pool "
+            "WHERE name LIKE 'onebaton%'\"",
+        ).split()
+    ]  # fmt: skip
+
+
+def prove(lab: Lab, traffic: Traffic, generation: str) -> None:
+    """Nothing acknowledged was lost, nothing is left over, and clients hardly noticed."""
+    wait_whole(lab)
+    assert lab.problems(traffic, generation=generation, version=NEW) == []
+    assert left_by_the_tool(lab, generation) == []
+    gap_s, begin, _ = traffic.writes["vip"].longest_gap()
+    print(  # noqa: T201 - for a human to judge
+        f"{len(traffic.acknowledged)} acknowledged writes, {traffic.rate():.1f} a second; longest "
+        f"gap of writes through the VIP {gap_s:.2f} s at +{begin - traffic.began:.0f} s of "
+        f"{traffic.ended - traffic.began:.0f} s"
+    )
+    assert gap_s <= MAX_VIP_WRITE_GAP_S
+    assert traffic.rate() >= MIN_WRITES_HZ
+
+
+def test_a_roll_that_is_interrupted_and_killed_loses_nothing(zone: Lab):
+    secrets = Secrets(zone)
+    secrets.learn()
+    outcomes = []
+    traffic = zone.traffic(vip_writes_hz=20.0, member_writes_hz=10.0)
+    traffic.start()
+    try:
+        with Arguments() as arguments:
+            stopped = interrupt_between_two_steps(zone)
+            stopped.show("rollout, stopped by ^C")
+            assert stopped.status == INTERRUPTED
+            assert "every step before it is complete" in stopped.err
+            assert f"→ To go on: onebaton rollout --config {zone.folder}/cluster" in stopped.err
+            assert "] join " not in stopped.err
+            assert listed(zone) == zone.size
+            secrets.learn()
+
+            killed = kill_in_the_middle_of_a_join(zone)
+            assert killed.status == -signal.SIGKILL
+            assert listed(zone) == zone.size + 1
+
+            finished = run(zone.command("rollout", "--json"), timeout_s=420)
+            finished.show("rollout, gone on with")
+            assert finished.status == 0, finished.err
+            assert "taking over the lock" in finished.err
+            outcomes += [stopped, killed, finished]
+    finally:
+        traffic.stop()
+
+    prove(zone, traffic, "b")
+    report = json.loads(finished.out)
+    kinds = [step["step_id"].split(":")[0] for step in report["steps"]]
+    assert kinds.count("join") == zone.size
+    assert kinds.count("hand-over") == 1
+    assert {step["outcome"] for step in report["steps"]} <= {"done", "skipped"}
+    assert all(step["duration_s"] > 0 for step in report["steps"])
+    gaps = {(gap["target"], gap["kind"]): gap for gap in report["gaps"]}
+    for kind in ("read", "write"):
+        assert gaps["VIP", kind]["requests"] > 0
+        assert 0 < gaps["VIP", kind]["longest_s"] <= MAX_VIP_WRITE_GAP_S
+    assert {f"{zone.name}-b{i}" for i in (1, 2, 3)} <= {target for target, _ in gaps}
+
+    secrets.learn()
+    assert secrets.found_under(zone.folder / "state") == []
+    for outcome in outcomes:
+        assert secrets.found_in(outcome.out + outcome.err) == []
+    assert len(arguments.seen) > 50
+    for name, text in secrets.texts.items():
+        assert (name, arguments.holding(text)) == (name, [])
+
+
+def test_what_is_done_is_not_done_again(zone: Lab):
+    plan = run(zone.command("plan"))
+    assert (plan.status, "nothing to do" in plan.out) == (0, True), plan.err
+    before = zone.containers()
+    again = run(zone.command("rollout", "--json"))
+    assert again.status == 0, again.err
+    assert json.loads(again.out)["steps"] == []
+    assert zone.containers() == before
+
+
+def test_there_is_no_way_back(zone: Lab):
+    outcome = run(zone.command("rollout", "--version", OLD))
+    outcome.show("rollout to an older release")
+    assert outcome.status == REFUSED
+    assert "the wanted image is older than the zone" in outcome.err
