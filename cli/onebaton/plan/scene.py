@@ -54,7 +54,8 @@ class Scene:
     def node_of(self, spec: NodeSpec) -> Node | None:
         """The platform's node for a wanted one, in whatever state, if it is the right one."""
         node = self.node_at(spec.address)
-        return node if node is not None and _same(node.spec, spec) else None
+        same = node is not None and _identity(node.spec) == _identity(spec)
+        return node if same else None
 
     def facts_of(self, spec: NodeSpec) -> FrontEndFacts | None:
         """What was seen over ssh of a wanted node."""
@@ -70,13 +71,12 @@ class Scene:
     @cached_property
     def leftovers(self) -> tuple[Node, ...]:
         """Nodes that are neither wanted nor members, by name."""
-        wanted = {(s.name, s.address, s.image_digest) for s in self.targets}
+        wanted = {_identity(spec) for spec in self.targets}
         listed = {m.server.address for m in self.world.members}
         return tuple(
             node
             for node in sorted(self.world.nodes, key=lambda n: n.spec.name)
-            if (node.spec.name, node.spec.address, node.spec.image_digest) not in wanted
-            and node.spec.address not in listed
+            if _identity(node.spec) not in wanted and node.spec.address not in listed
         )
 
     @cached_property
@@ -108,9 +108,12 @@ class Scene:
 
     def target_of(self, member: Member) -> NodeSpec | None:
         """The wanted node that a member runs on, ``None`` for an old member."""
-        address = member.server.address
-        spec = next((s for s in self.targets if s.address == address), None)
-        return spec if spec is not None and self.node_of(spec) is not None else None
+        return self._present.get(member.server.address)
+
+    @cached_property
+    def _present(self) -> dict[str, NodeSpec]:
+        """Wanted nodes that the platform has, in whatever state, by address."""
+        return {spec.address: spec for spec in self.targets if self.node_of(spec) is not None}
 
     @cached_property
     def new(self) -> tuple[Member, ...]:
@@ -275,23 +278,20 @@ def put_away(member: Member) -> bool:
     return stopped and member.raft is None
 
 
-def _same(one: NodeSpec, other: NodeSpec) -> bool:
-    """The same machine from the same image, whatever the image is called by now."""
-    return (one.name, one.address, one.image_digest) == (
-        other.name,
-        other.address,
-        other.image_digest,
-    )
+def _identity(spec: NodeSpec) -> tuple[str, str, str]:
+    """What makes the same machine from the same image, whatever the image is called by now."""
+    return spec.name, spec.address, spec.image_digest
 
 
 def _slot(wanted: Wanted, world: World) -> str:
     listed = {m.server.address for m in world.members}
+    there = {_identity(node.spec) for node in world.nodes}
 
     def rank(slot: str) -> tuple[int, int, bool, bool, str]:
         addresses = set(wanted.slots[slot])
         specs = wanted.specs(slot)
-        new = [n for n in world.nodes if any(_same(n.spec, s) for s in specs)]
-        members = [n for n in new if n.spec.address in listed]
+        new = [spec for spec in specs if _identity(spec) in there]
+        members = [spec for spec in new if spec.address in listed]
         taken = bool(addresses & listed)
         used = any(n.spec.address in addresses for n in world.nodes)
         return (-len(members), -len(new), taken, used, slot)
