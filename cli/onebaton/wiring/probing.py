@@ -74,4 +74,6 @@ def probing(cluster: Cluster) -> Iterator[Unwatched]:
     try:
         yield Watched(probe)
     finally:
-        probe.stop()
+        problem = probe.stop().problem
+        if problem is not None:
+            cluster.reporter.warn(problem)
