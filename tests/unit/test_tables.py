@@ -1,6 +1,7 @@
 """Tables: every fact is there, nothing is taken for markup, narrow screens get two."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,13 @@ def test_status_in_a_log_is_one_table_of_servers_and_one_of_idle_nodes(monkeypat
 def test_what_was_not_seen_is_no_fact(monkeypatch):
     (line,) = [line for line in shown(STATUS, monkeypatch).splitlines() if "unknown" in line]
     assert line.split()[3:] == ["-", "-", "-", "-", "unknown", "-", "-", "?", "-", "-", "-"]
+
+
+def test_nobody_holds_the_vip_only_where_everybody_was_looked_into(monkeypatch):
+    nobody = replace(STATUS, vip_holders=(), members=(replace(LEADER, holds_vip=False),))
+    assert "held by nobody\n" in shown(nobody, monkeypatch)
+    unseen = replace(nobody, members=(*nobody.members, SILENT))
+    assert "held by nobody seen\n" in shown(unseen, monkeypatch)
 
 
 def test_a_narrow_screen_gets_the_machines_below(monkeypatch):

@@ -41,9 +41,12 @@ class Ssh:
     """Runs shell scripts on hosts, as root.
 
     :param known_hosts: where host keys are remembered (its folder is made).
+    :raises UnavailableError: if there is no ssh here: without it every machine would seem not
+        to answer.
     """
 
     def __init__(self, config: SshConfig, *, known_hosts: Path) -> None:
+        process.require_program("ssh", package="the Debian package openssh-client")
         self._config = config
         self._known_hosts = known_hosts.absolute()
         # A socket's path may have 107 bytes: a folder of our own near the root.

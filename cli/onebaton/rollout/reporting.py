@@ -72,9 +72,17 @@ def _problems(world: World) -> list[str]:
         found.append("no server leads")
     elif len(leaders) > 1:
         found.append(f"more than one server leads: {', '.join(leaders)}")
+    unseen = [member.server.name for member in world.members if member.facts is None]
     holders = world.vip_holders
-    if len(holders) != 1:
-        found.append(f"the virtual IP is held by {', '.join(holders) or 'no machine'}")
+    if len(holders) > 1:
+        found.append(f"the virtual IP is held by {', '.join(holders)}")
+    elif not holders and not unseen:
+        found.append("the virtual IP is held by no machine")
+    if unseen:
+        found.append(
+            f"not looked into over ssh: the machines of {', '.join(unseen)}; whether they hold "
+            "the virtual IP is not known"
+        )
     healthy = sum(member.health is Health.HEALTHY for member in world.members)
     needed = majority(len(world.members))
     if healthy < needed:

@@ -46,7 +46,9 @@ def show(what: StatusView | PlanView | ReportView | Sequence[Image], stream: Tex
 
 
 def _status(view: StatusView, width: int) -> Iterator[RenderableType]:
-    holders = ", ".join(view.vip_holders) or "nobody"
+    # What was not looked into may hold it: only where all was seen, nobody does.
+    nobody = "nobody" if all(row.holds_vip is False for row in view.members) else "nobody seen"
+    holders = ", ".join(view.vip_holders) or nobody
     yield Text(
         f"zone {view.zone_name} ({view.zone_id}), {'enabled' if view.enabled else 'disabled'}, "
         f"leader {view.leader or 'none'}, VIP {view.vip} held by {holders}"
