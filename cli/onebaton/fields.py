@@ -16,7 +16,7 @@ _NAME = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
 _VERSION = r"^\d+\.\d+\.\d+(\.\d+)?$"
 _DEVICE = r"^[A-Za-z0-9._-]{1,15}$"
 _USER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$"
-_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$"
+_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+$"
 _DATABASE = r"^[A-Za-z0-9_]+$"
 
 #: What a text must look like, in words, by the pattern that checks it.
@@ -26,7 +26,7 @@ PATTERNS = {
     _VERSION: "must be a whole version such as 6.10.0",
     _DEVICE: "must be the name of a network interface, such as eth0",
     _USER: "must be the name of a user",
-    _PACKAGE: "must be the name of a Debian package, with =VERSION or without",
+    _PACKAGE: "must be the name of a Debian package; its version is image.version",
     _DATABASE: "must hold only letters, digits and underscores",
 }
 

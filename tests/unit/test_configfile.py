@@ -341,8 +341,12 @@ CASES = {
     "empty list": ("[opennebula]", "[]", ["14: image.packages: must hold at least one entry"]),
     "a package's name": (
         "[opennebula]",
-        "[opennebula, 'a b']",
-        ["14: image.packages[1]: must be the name of a Debian package, with =VERSION or without"],
+        "[opennebula, 'a b', opennebula-flow=6.10.0-1]",
+        [
+            f"14: image.packages[{n}]: must be the name of a Debian package; its version is "
+            "image.version"
+            for n in (1, 2)
+        ],
     ),
     "out of range": (
         "steered_election_timeout_ms: 1000",
