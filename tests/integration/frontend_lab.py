@@ -23,7 +23,7 @@ from onebaton.adapters.ssh import Ssh
 from onebaton.adapters.templates import Templates
 from onebaton.config import DatabaseConfig, OnedConfig, SshConfig
 from onebaton.model import Host, Secret, Vip
-from onebaton.wiring import SystemClock
+from onebaton.wiring.cluster import SystemClock
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache"

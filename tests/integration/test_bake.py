@@ -25,7 +25,7 @@ from onebaton.bake.oven import Oven
 from onebaton.bake.trial import TrialFailedError
 from onebaton.errors import ConfigError, StepFailedError, UnavailableError
 from onebaton.model import Image, Schema
-from onebaton.wiring import SystemClock
+from onebaton.wiring.cluster import SystemClock
 
 pytestmark = pytest.mark.integration
 
