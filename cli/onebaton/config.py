@@ -147,7 +147,11 @@ class ImageConfig(Section):
     version: Version = Field(description="OpenNebula version, e.g. 6.10.0.")
     repository: RepositoryConfig = Field(description="Where the packages come from.")
     packages: tuple[Package, ...] = Field(
-        default=("opennebula",), min_length=1, strict=False, description="Packages to install."
+        default=("opennebula",),
+        min_length=1,
+        strict=False,
+        description="Packages to install. The services of opennebula-flow, -gate, -fireedge and "
+        "-sunstone are enabled where they are named here.",
     )
     base: str = Field(
         default="mmdebstrap:bookworm",

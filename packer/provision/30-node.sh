@@ -16,5 +16,13 @@ systemctl enable onebaton-host-keys.service onebaton-first-boot.service
 systemctl enable ssh.service mariadb.service
 # A node gets its server id, secrets and database first; then its oned is started.
 systemctl disable opennebula.service
+# The vip hook starts these on the leader, but only where they are enabled; none starts before
+# the node has its zone's secrets (AssertFileNotEmpty= in their units).
+for package in $ONEBATON_PACKAGES; do
+    case ${package%%=*} in
+        opennebula-flow | opennebula-gate | opennebula-fireedge | opennebula-sunstone)
+            systemctl enable "${package%%=*}.service" ;;
+    esac
+done
 # Nodes are replaced and never upgraded in place.
 systemctl disable apt-daily.timer apt-daily-upgrade.timer

@@ -239,6 +239,20 @@ def test_stop_with_a_mask_lasts_and_start_takes_it_back(lab, two):
     fe.start(two, timeout_s=60)
 
 
+def test_the_web_services_of_a_node_start_with_its_oned(lab, two):
+    unit = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
+    names = ("opennebula-fireedge", "opennebula-sunstone")
+    for name in names:
+        lab.sh(two, f"printf '{unit}' > /lib/systemd/system/{name}.service")
+    lab.sh(two, "systemctl daemon-reload; systemctl enable opennebula-fireedge")
+    lab.frontends.stop(two, mask=False, timeout_s=60)
+    lab.frontends.start(two, timeout_s=60)
+    states = [lab.sh(two, f"systemctl is-active {name}", check=False) for name in names]
+    assert states == ["active", "inactive"]
+    lab.sh(two, "systemctl disable --now opennebula-fireedge; rm /lib/systemd/system/*sunstone*")
+    lab.sh(two, "rm /lib/systemd/system/opennebula-fireedge.service; systemctl daemon-reload")
+
+
 def test_an_oned_that_does_not_stop_kindly_is_killed(lab, two):
     lab.sh(two, "pid=$(systemctl show -p MainPID --value opennebula); kill -STOP $pid")
     started = time.monotonic()

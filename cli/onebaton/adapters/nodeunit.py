@@ -22,6 +22,9 @@ _LEADER_SERVICES = (
     "opennebula-showback.timer"
 )
 
+#: What serves on every node that has it enabled, leader or not.
+_WEB_SERVICES = "opennebula-fireedge.service opennebula-sunstone.service"
+
 #: Shell functions around the unit.
 #:
 #: ``mask`` links the unit's name in ``/etc`` to nothing, and so fails where an administrator
@@ -102,6 +105,12 @@ if ! oned_runs; then
   [ ! -e {KNOWN_SERVERS}.next ] || mv -f {KNOWN_SERVERS}.next {KNOWN_SERVERS}
 fi
 systemctl start --no-block "$unit"
+# At the node's boot they found no secrets and did not start; nobody else starts them.
+for service in {_WEB_SERVICES}; do
+  if systemctl is-enabled --quiet "$service" 2>/dev/null; then
+    systemctl start --no-block "$service"
+  fi
+done
 """
 
 
