@@ -7,11 +7,14 @@ another at the same address is a new one, while another key on the *same* machin
 
 import contextlib
 import hashlib
+import os
 import re
 import shlex
 import shutil
+import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +30,11 @@ from onebaton.model import Host
 NO_CONNECTION = 255
 #: A master without clients ends by itself after this long, also when we were killed.
 PERSIST_S = 120
+#: Where the folders of control sockets are, and how their names begin.
+SOCKETS = Path("/tmp")  # noqa: S108 - each is made by mkdtemp, for us alone
+SOCKETS_PREFIX = "ob-"
+#: What an earlier run left, killed before it could clear up, is removed after a day.
+LEFTOVER_S = 86400
 #: A dead peer is noticed after three of these.
 ALIVE_INTERVAL_S = 5
 #: A program on the node ends this long after our own deadline at the latest.
@@ -50,7 +58,8 @@ class Ssh:
         self._config = config
         self._known_hosts = known_hosts.absolute()
         # A socket's path may have 107 bytes: a folder of our own near the root.
-        self._sockets = Path(tempfile.mkdtemp(prefix="ob-", dir="/tmp"))
+        _sweep(SOCKETS)
+        self._sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX, dir=SOCKETS))
         self._locks: dict[Path, threading.Lock] = {}
         self._guard = threading.Lock()
         self._masters: dict[Path, Host] = {}
@@ -240,6 +249,17 @@ class Ssh:
     def _socket(self, host: Host) -> Path:
         named = f"{host.name}|{host.identity}|{host.address}".encode()
         return self._sockets / hashlib.sha256(named).hexdigest()[:12]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left: their masters have ended, and with them the sockets."""
+    for left in folder.glob(f"{SOCKETS_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            seen = left.lstat()
+            idle = time.time() - seen.st_mtime > LEFTOVER_S
+            ours = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.getuid()
+            if idle and ours and not any(entry.is_socket() for entry in left.iterdir()):
+                shutil.rmtree(left)
 
 
 def _alias(host: Host) -> str:
