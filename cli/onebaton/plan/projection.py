@@ -139,10 +139,7 @@ def _join(scene: Scene, action: Join) -> World:
     member = scene.member_of(spec)
     seeded = scene.facts_of(spec) or _fresh(scene)
     if member is None:
-        # The leader will choose; any id above those present does for looking ahead.
-        server = Server(
-            max(_ids(world), default=-1) + 1, spec.name, scene.wanted.endpoint(spec.address)
-        )
+        server = Server(_next_id(world), spec.name, scene.wanted.endpoint(spec.address))
     else:
         server = member.server
     joined = Member(
@@ -161,6 +158,15 @@ def _join(scene: Scene, action: Join) -> World:
     unlisted = {name: f for name, f in world.node_facts.items() if name != spec.name}
     grown = _listing(replace(world, node_facts=unlisted), (*others, joined))
     return grown if scene.leader is not None else _elected(grown)
+
+
+def _next_id(world: World) -> int:
+    """The leader will choose; for looking ahead any id does that nobody can have known before.
+
+    Ids of servers that were removed are not given again, and are among those that were known.
+    """
+    known = (m.facts.known_servers for m in world.members if m.facts is not None)
+    return max(_ids(world).union(*known), default=-1) + 1
 
 
 def _elected(world: World) -> World:
