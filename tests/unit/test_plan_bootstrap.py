@@ -182,3 +182,15 @@ def test_a_disabled_zone():
 def test_too_few_addresses():
     lab = bare(replace(wanted(3), slots={"a": ()}))
     assert refusal(lab).startswith("generation a has too few addresses")
+
+
+def test_a_zone_whose_machines_are_switched_off_is_not_founded_anew():
+    """As after a restart of their host: nobody answers, and every database is there."""
+    lab = bare(wanted(3))
+    found(lab)
+    for machine in lab.machines.values():
+        machine.oned, machine.state = False, NodeState.STOPPED
+    with pytest.raises(RefusedError) as refused:
+        planned(lab)
+    assert all("is switched off, and may hold" in reason for reason in refused.value.details)
+    assert len(refused.value.details) == 3

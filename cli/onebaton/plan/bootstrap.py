@@ -145,9 +145,20 @@ def _gates(scene: Scene) -> Iterator[Finding]:
 
 
 def asleep(scene: Scene) -> Iterator[Finding]:
-    """Followers get databases from a living leader only: these belong to a zone that is down."""
+    """Followers get databases from a living leader only: these belong to a zone that is down.
+
+    So may a machine that is switched off, as all are after their host was started anew.
+    """
     if scene.world.members:
         return
+    for node in scene.world.nodes:
+        if node.state is NodeState.STOPPED:
+            yield Finding(
+                f"{node.spec.name} is switched off, and may hold the database of a zone",
+                f"the machine at {node.spec.address}, and no server of the zone answers",
+                "Switch it on, or remove the nodes if nothing of them is needed "
+                "(`onebaton destroy`).",
+            )
     for spec in scene.targets[1:]:
         facts = scene.facts_of(spec)
         if facts is not None and facts.database is not None:

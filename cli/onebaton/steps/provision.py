@@ -21,10 +21,22 @@ class ProvisionStep:
         return DONE if running.issuperset(self.nodes) else NEEDED
 
     def apply(self) -> None:
-        """Apply what is there and what is wanted, as one plan of the platform."""
-        kept = {node.spec.name: node.spec for node in self.site.platform.nodes()}
-        kept.update({spec.name: spec for spec in self.nodes})
-        self.site.platform.apply([kept[name] for name in sorted(kept)])
+        """Apply what is there and what is wanted, as one plan of the platform.
+
+        A platform replaces what vanished and leaves alone what is merely switched off; that
+        one goes first. The plan has seen to it that it holds nothing to lose.
+        """
+        platform = self.site.platform
+        wanted = {spec.name: spec for spec in self.nodes}
+        kept = {
+            node.spec.name: node.spec
+            for node in platform.nodes()
+            if node.state is not NodeState.STOPPED or node.spec.name not in wanted
+        }
+        if len(kept) < len(platform.nodes()):
+            platform.apply([kept[name] for name in sorted(kept)])
+        kept |= wanted
+        platform.apply([kept[name] for name in sorted(kept)])
 
     def verify(self) -> None:
         """Every node has booted, lets us in, and runs its database."""
