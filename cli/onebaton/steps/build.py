@@ -71,6 +71,7 @@ class Builder:
             # already, or left a zone of two with one of them not started yet.
             case HandOver():
                 new = server_of(world, action.to_server)
+                ends = (action.from_server, new)
                 return HandOverStep(
                     action.id,
                     site,
@@ -78,6 +79,7 @@ class Builder:
                     self._host_of(action.from_server, world),
                     new,
                     self._host_of(new, world),
+                    tuple(m.host for m in world.members if m.server not in ends),
                 )
             case Join():
                 return self._join(action, world)

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 from onebaton.errors import OnebatonError, RefusedError
 from onebaton.model import Host, RaftState, Server
-from onebaton.steps.seeing import expected_leader, wait_one_vip_holder, wait_write_through
+from onebaton.steps.seeing import (
+    expected_leader,
+    require_parity,
+    wait_one_vip_holder,
+    wait_write_through,
+)
 from onebaton.steps.site import Site
 from onebaton.steps.step import DONE, NEEDED, Check, blocked
 
@@ -23,6 +28,8 @@ class HandOverStep:
     OpenNebula has no call that transfers leadership. SIGKILL of the leader lost nothing and
     is quicker than a stop, which refuses requests at once but takes 6 s (measured notes);
     what a stop would do besides, giving back the VIP and the lock, is done for it.
+
+    :param others: machines of the servers that stay, besides the new leader's.
     """
 
     id: str
@@ -31,12 +38,19 @@ class HandOverStep:
     old_host: Host
     new: Server
     new_host: Host
+    others: tuple[Host, ...]
 
     def check(self) -> Check:
         """Blocked unless the old one leads and the new one is level with it.
 
         Done when the new one leads, or the old one is seen stopped and masked: then a run was
         killed in between, and only the election is still to be waited for.
+
+        With the old leader goes the last of the old databases. A server that fails to apply a
+        record marks it applied all the same (source note), and a run that found a difference
+        may have been started again: so all that stay are compared once more.
+
+        :raises StepFailedError: if the database of a server that stays differs.
         """
         own = self.site.api.raft_status(self.new.endpoint)
         if own.state is RaftState.LEADER:
@@ -45,14 +59,23 @@ class HandOverStep:
         if old.oned_masked and not old.oned_active and not old.holds_vip:
             return DONE
         try:
+            expected_leader(self.site, self.old)
+            self._require_parity()
             ahead = expected_leader(self.site, self.old)
         except RefusedError as error:
             return blocked(error.message)
+        own = self.site.api.raft_status(self.new.endpoint)
         if own.term != ahead.term:
             return blocked(f"{self.new.name} is in term {own.term}, the leader in {ahead.term}")
         if ahead.log_index - own.log_index > self.site.gates.max_lag_records:
             return blocked(f"{self.new.name} is {ahead.log_index - own.log_index} records behind")
         return NEEDED
+
+    def _require_parity(self) -> None:
+        """The new leader's machine with the old one's, and the others with the new leader's."""
+        require_parity(self.site, self.old_host, self.new_host)
+        for other in self.others:
+            require_parity(self.site, self.new_host, other)
 
     def apply(self) -> None:
         """Wait for a moment at which the chosen one lacks next to nothing, then cut off.

@@ -152,8 +152,9 @@ def require_parity(site: Site, source: Host, target: Host) -> None:
                 f"{one.last_applied}",
                 details=[f"tables: {', '.join(differing)}"],
                 resolution=(
-                    f"{target.name} must not lead. Take it out of the zone, then run the same "
-                    "command again: it seeds the node anew."
+                    f"{target.name} must not lead. Stop and mask opennebula.service on it, take "
+                    "it out of the zone (onezone server-del) and drop its database, then run "
+                    "the same command again: it seeds the node anew."
                 ),
             )
         return True
