@@ -31,7 +31,7 @@ SCHEMA = Schema("6.10.0", "6.10.0")
 class FakeDatabase:
     """A log and what its applied records made.
 
-    :param log: term and change by index.
+    :param log: term and change by index, in order.
     :param applied: index up to which all records are applied.
     """
 
@@ -42,12 +42,16 @@ class FakeDatabase:
 
     @property
     def position(self) -> LogPosition:
-        last = max(self.log, default=EMPTY_LOG_INDEX)
+        last = self.last_index
         return LogPosition(last, self.applied, self.log[last][0] if self.log else 0)
+
+    @property
+    def last_index(self) -> int:
+        return next(reversed(self.log), EMPTY_LOG_INDEX)
 
     def append(self, term: int, change: Change, *, apply: bool = True) -> int:
         """Log a record at the end, and apply it unless told not to."""
-        index = max(self.log, default=EMPTY_LOG_INDEX) + 1
+        index = self.last_index + 1
         self.log[index] = (term, change)
         if apply:
             self.apply_to(index)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: The table that clients' records go to.
 TRAFFIC = "template_pool"
+#: How long a comparison waits for the next record.
+LOOKS, LOOK_S = 15, 0.1
 
 
 class SimulatedFrontEnds(FakeFrontEnds):
@@ -26,7 +28,9 @@ class SimulatedFrontEnds(FakeFrontEnds):
         deadline = self._cluster.clock.now() + timeout_s
         while not self.machines[host.name].ready:
             if self._cluster.clock.now() >= deadline:
-                raise DeadlineError(f"waited in vain for {host.name} to be ready")
+                raise DeadlineError(
+                    f"waited in vain for {host.name} to be ready", resolution="Look at it."
+                )
             self._cluster.clock.sleep(1.0)
         super().wait_ready(host, timeout_s=timeout_s)
 
@@ -61,8 +65,19 @@ class SimulatedFrontEnds(FakeFrontEnds):
     def checksums_at_equal_index(
         self, one: Host, other: Host
     ) -> tuple[tuple[LogPosition, Checksums], tuple[LogPosition, Checksums]]:
-        self._cluster.clock.sleep(0.5)
-        return super().checksums_at_equal_index(one, other)
+        """Each takes its snapshot when it comes to the next index, if one comes in time."""
+        machines = {host: self._database(self._asked("wait", host), host) for host in (one, other)}
+        goal = 1 + max(database.applied for database in machines.values())
+        taken: dict[Host, tuple[LogPosition, Checksums]] = {}
+        for _ in range(LOOKS):
+            for host, database in machines.items():
+                if database.applied >= goal and host not in taken:
+                    taken[host] = self.table_checksums(host)
+            if len(taken) == len(machines):
+                break
+            self._cluster.clock.sleep(LOOK_S)
+        ours, theirs = (taken.get(host) or self.table_checksums(host) for host in (one, other))
+        return ours, theirs
 
     def configure(
         self,

@@ -61,8 +61,8 @@ class Oned:
     @property
     def last(self) -> tuple[int, int]:
         """Term and index of its last record."""
-        position = self.database.position
-        return position.term, position.last_index
+        index = self.database.last_index
+        return self.database.log[index][0] if self.database.log else 0, index
 
     def follow(self, term: int) -> None:
         """Be a follower, of a newer term if it is newer."""
