@@ -3,7 +3,7 @@
 import pytest
 from tests.fakes.reporter import ListReporter
 
-from onebaton.adapters import secrets
+from onebaton.adapters import process, secrets
 from onebaton.config import SecretSource
 from onebaton.errors import ConfigError, DeadlineError, UnavailableError
 from onebaton.model import Secret
@@ -54,3 +54,16 @@ def test_a_command_that_hangs(monkeypatch):
 def test_a_command_that_is_not_there():
     with pytest.raises(UnavailableError, match=f"{KEY}: .*no-such-program"):
         fetch("no-such-program")
+
+
+def test_no_program_is_given_a_secret_of_the_environment(monkeypatch):
+    monkeypatch.setattr(process, "_WITHHELD", set())
+    monkeypatch.setenv("ONEBATON_TEST_SECRET", "hunter2")
+    source = SecretSource(env="ONEBATON_TEST_SECRET")
+    secrets.keep_from_programs(source, None)
+    for env in (None, {"ADDED": "1"}):
+        seen = process.run(["env"], timeout_s=10, env=env).stdout
+        assert "hunter2" not in seen
+        assert "PATH=" in seen
+        assert ("ADDED=1" in seen) == (env is not None)
+    assert secrets.resolve(source, key=KEY, reporter=ListReporter()) == Secret("hunter2")

@@ -24,6 +24,9 @@ SHOWN_LINES = 12
 #: The way out where nobody who started the program knows a better one.
 REMEDY = "Remove what it complains about, then run the same command again: it goes on."
 
+#: Environment variables that hold secrets of ours: no program is given them.
+_WITHHELD: set[str] = set()
+
 LineHandler = Callable[[str], None]
 
 
@@ -66,6 +69,11 @@ def require_program(name: str, *, package: str, path: str | None = None) -> str:
             resolution=f"Install {package}, then run the same command again.",
         )
     return found
+
+
+def withhold(variable: str) -> None:
+    """Give an environment variable to no program that is started from now on."""
+    _WITHHELD.add(variable)
 
 
 def run(
@@ -189,7 +197,7 @@ def _start(
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **env} if env else None,
+            env=_environment(env),
             cwd=cwd,
             start_new_session=True,
         )
@@ -202,6 +210,11 @@ def _start(
         raise UnavailableError(
             f"{argv[0]} cannot be started: {error.strerror}", resolution=REMEDY
         ) from error
+
+
+def _environment(added: Mapping[str, str] | None) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
+    return {**inherited, **(added or {})}
 
 
 def _reader(

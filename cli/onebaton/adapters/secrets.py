@@ -52,6 +52,16 @@ def resolve(
     return Secret(secret)
 
 
+def keep_from_programs(*sources: SecretSource | None) -> None:
+    """Give the environment variables among these to no program that we start.
+
+    Packer, Terraform and what they start in turn need none of them.
+    """
+    for source in sources:
+        if source is not None and source.env is not None:
+            process.withhold(source.env)
+
+
 def _from_file(path: Path, key: str, reporter: Reporter) -> str:
     try:
         text = path.read_text(encoding="utf-8")

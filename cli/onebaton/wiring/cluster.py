@@ -45,6 +45,7 @@ class Cluster:
 
     def __init__(self, options: Options, closing: contextlib.ExitStack) -> None:
         from onebaton.adapters.configfile import load
+        from onebaton.adapters.secrets import keep_from_programs
 
         self.options = options
         self.clock = SystemClock()
@@ -52,6 +53,7 @@ class Cluster:
         self.config: ClusterConfig = load(
             options.config, version=options.version, state=options.state
         )
+        keep_from_programs(self.config.zone.credentials.password, self.config.database.password)
         self.state = Path(self.config.state)
         self._closing = closing
 
