@@ -30,6 +30,12 @@ __all__ = [
 
 W = TypeVar("W", bound="World | None")
 
+#: What a rollout leaves to its operator: it has no business on the hypervisors.
+HYPERVISORS = (
+    "the hypervisors keep the drivers they have until `onehost sync` is run, as oneadmin, on the "
+    "leader"
+)
+
 
 @contextlib.contextmanager
 def _opened(options: Options) -> Iterator[Cluster]:
@@ -138,7 +144,7 @@ def rollout(options: Options) -> ReportView:
                     before=watch.before,
                 )
                 gaps = watch.gaps()
-            return _report(cluster, run, title, taken, gaps)
+            return _report(cluster, run, title, taken, gaps, notes=(HYPERVISORS,))
 
 
 def status(options: Options) -> StatusView:
@@ -212,7 +218,13 @@ def _carry_out(
 
 
 def _report(
-    cluster: Cluster, run: str, title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = ()
+    cluster: Cluster,
+    run: str,
+    title: str,
+    taken: Sequence[Taken],
+    gaps: Sequence[GapRow] = (),
+    *,
+    notes: Sequence[str] = (),
 ) -> ReportView:
     """The report, kept in the state folder when anything was done."""
     import json
@@ -223,6 +235,6 @@ def _report(
     if not taken:
         return report_view(title, taken, gaps, ("nothing was to be done",))
     key = f"reports/{run}.json"
-    view = report_view(title, taken, gaps, (f"kept as {cluster.state / key}",))
+    view = report_view(title, taken, gaps, (*notes, f"kept as {cluster.state / key}"))
     cluster.store.write(key, json.dumps(asdict(view), indent=2).encode())
     return view
