@@ -40,6 +40,11 @@ class FakeDatabase:
     applied: int = EMPTY_LOG_INDEX
     tables: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    def __deepcopy__(self, _memo: dict[int, object]) -> "FakeDatabase":
+        """Records and rows never change, only what holds them."""
+        tables = {name: dict(rows) for name, rows in self.tables.items()}
+        return FakeDatabase(self.schema, dict(self.log), self.applied, tables)
+
     @property
     def position(self) -> LogPosition:
         last = self.last_index

@@ -25,6 +25,7 @@ from onebaton.plan.quorum import majority
 
 USER, PASSWORD = "oneadmin", "opennebula"
 VIP = "10.0.0.100"
+VIP_ENDPOINT = endpoint(VIP)
 NORMAL_MS = 5000
 BOOT_S = 2.0
 #: How far behind a server may be and still count as caught up; the gates' default.
@@ -75,7 +76,7 @@ class SimulatedCluster:
     def __init__(self, images: Sequence[Image], *, log_retention: int = 250_000) -> None:
         self.clock = VirtualClock(1000.0, self._pass)
         self.machines: dict[str, FakeMachine] = {}
-        self.addresses: dict[str, str] = {}
+        self.endpoints: dict[str, str] = {}
         self.ready_at: dict[str, float] = {}
         self.terms: dict[str, int] = {}
         self.faults = Faults()
@@ -114,11 +115,10 @@ class SimulatedCluster:
 
     def oned_at(self, at: str) -> Oned | None:
         """The one at an endpoint, ``None`` if nothing answers there."""
-        address = at.removeprefix("http://").partition(":")[0]
-        if address == VIP:
+        if at == VIP_ENDPOINT:
             holders = [name for name, machine in self.machines.items() if machine.holds_vip]
             return self.raft.oneds.get(holders[-1]) if holders else None
-        return self.raft.oneds.get(self.addresses.get(address, ""))
+        return self.raft.oneds.get(self.endpoints.get(at, ""))
 
     def late(self) -> list[str]:
         """Names of the listed servers that do not run or are not level."""
@@ -138,7 +138,7 @@ class SimulatedCluster:
         if not self.guarded:
             return
         servers = self.servers
-        listed = {self.addresses.get(s.address) for s in servers.values()}
+        listed = {self.endpoints.get(s.endpoint) for s in servers.values()}
         running = [s for s in servers.values() if self._level(s, None)]
         insist(
             len(running) >= majority(len(servers)),
@@ -175,7 +175,7 @@ class SimulatedCluster:
             self.check()
 
     def _client_writes(self) -> None:
-        oned = self.oned_at(endpoint(VIP))
+        oned = self.oned_at(VIP_ENDPOINT)
         if oned is None:
             return
         key = f"w{next(self._written)}"
@@ -224,7 +224,7 @@ class SimulatedCluster:
         server = self.servers.get(server_id)
         if server is None:
             return
-        machine = self.machines.get(self.addresses.get(server.address, ""))
+        machine = self.machines.get(self.endpoints.get(server.endpoint, ""))
         stopped = machine is not None and not machine.active and machine.masked
         insist(stopped, f"{server.name} is deleted and not stopped and masked")
 
@@ -284,13 +284,13 @@ class SimulatedCluster:
         name = node.spec.name
         if what == "destroy":
             del self.machines[name]
-            self.addresses.pop(node.spec.address, None)
+            self.endpoints.pop(endpoint(node.spec.address), None)
             self.raft.oneds.pop(name, None)
             self.terms.pop(name, None)
         else:
             version = self._versions[node.spec.image_digest]
             self.machines[name] = FakeMachine(ready=False, package_version=f"{version}-1")
-            self.addresses[node.spec.address] = name
+            self.endpoints[endpoint(node.spec.address)] = name
             self.ready_at[name] = self.clock.now() + BOOT_S
         self.check()
         self.point(f"after {what} {name}")
@@ -307,7 +307,7 @@ class SimulatedCluster:
         self.ended(Host(name, ""), cut_off=False)
         machine.active, machine.masked = False, True
         server = next(s for s in self.servers.values() if s.name == name)
-        self.api.delete_server(endpoint(VIP), server.id)
+        self.api.delete_server(VIP_ENDPOINT, server.id)
         machine.database = None
 
     # The tool's changes
@@ -329,7 +329,8 @@ class SimulatedCluster:
         self.point(f"after {what}")
 
     def copy(self) -> "SimulatedCluster":
-        """Another one just like it."""
+        """Another one just like it, with nothing in its record of calls."""
+        self.frontends.calls.clear()
         return deepcopy(self)
 
 
@@ -354,7 +355,7 @@ def zone(
         cluster.clock.sleep(BOOT_S + TICK_S)
     for name, address in zip(names, addresses, strict=True):
         cluster.machines.setdefault(name, FakeMachine())
-        cluster.addresses[address] = name
+        cluster.endpoints[endpoint(address)] = name
     places = range(size)
     for place in places:
         machine = cluster.machines[names[place]]

@@ -113,8 +113,7 @@ class Raft:
         if beat:
             self.heartbeat_at = now + HEARTBEAT_S
         for leader in self.leaders:
-            behind = any(o.last[1] < leader.last[1] for o in self._peers(leader))
-            if beat or behind or leader.commit < leader.last[1]:
+            if beat or self._unfinished(leader):
                 self.replicate(leader)
         self._elect()
 
@@ -160,7 +159,7 @@ class Raft:
 
     def replicate(self, leader: Oned) -> None:
         """One round: records or a heartbeat to each server, then what a majority has is applied."""
-        have = [leader.last[1]]
+        have = [leader.database.last_index]
         for peer in self._peers(leader):
             if peer.secrets != leader.secrets:
                 self._step_down(leader, TERM_OF_OTHER_SECRETS)
@@ -186,9 +185,17 @@ class Raft:
             self._step_down(oned, term)
         oned.heard_at = self.now
 
+    def _unfinished(self, leader: Oned) -> bool:
+        last = leader.database.last_index
+        behind = (peer.database.last_index < last for peer in self._peers(leader))
+        return leader.commit < last or any(behind)
+
     def _peers(self, oned: Oned) -> list[Oned]:
-        others = (s for s in oned.servers.values() if s.id != oned.server_id)
-        found = (self.surroundings.oned_at(s.endpoint) for s in others)
+        found = (
+            self.surroundings.oned_at(server.endpoint)
+            for server in oned.servers.values()
+            if server.id != oned.server_id
+        )
         return [peer for peer in found if peer is not None and peer.state is not RaftState.SOLO]
 
     def _hear(self, peer: Oned, leader: Oned) -> None:
@@ -200,17 +207,18 @@ class Raft:
     def _send(self, leader: Oned, peer: Oned) -> int:
         """Records and the commit as it was; the index up to which both logs are the same."""
         ours, theirs = leader.database.log, peer.database.log
-        match = min(peer.last[1], leader.last[1])
+        newest, stored = leader.database.last_index, peer.database.last_index
+        match = min(stored, newest)
         while match in theirs and match in ours and theirs[match][0] != ours[match][0]:
             match -= 1
         if match != EMPTY_LOG_INDEX and (match not in ours or match not in theirs):
             return EMPTY_LOG_INDEX  # fell out of the window: stands still for ever
         if peer.machine not in self.deaf:
-            if match < peer.last[1] and peer.last[0] != leader.last[0]:
+            if match < stored and theirs[stored][0] != leader.last[0]:
                 assert peer.database.applied <= match, f"{peer.machine} drops applied records"
-                for index in range(match + 1, peer.last[1] + 1):
+                for index in range(match + 1, stored + 1):
                     del theirs[index]
-            for index in range(match + 1, min(match + RECORDS_A_TICK, leader.last[1]) + 1):
+            for index in range(match + 1, min(match + RECORDS_A_TICK, newest) + 1):
                 theirs[index] = ours[index]
                 match = index
         peer.commit = max(peer.commit, min(match, leader.commit))
