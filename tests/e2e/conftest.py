@@ -5,13 +5,15 @@ roll, which leaves the zone on the next release.
 """
 
 import fcntl
+import json
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.e2e.lab import FOLLOWER, LEADER, ROOT, Lab
-from tests.e2e.running import wait_until
+from tests.e2e.running import run, wait_until
 
 OLD, NEW, NEXT_SCHEMA = "6.10.0", "6.10.5", "7.0.2"
 #: Run at the end of a bake: shortens what the stand-in does slowly because the real one does.
@@ -47,6 +49,7 @@ def lab() -> Iterator[Lab]:
         finally:
             signal.signal(signal.SIGTERM, before)
             made.onebaton("destroy", "--yes", timeout_s=120)
+            forget_older_images(made)
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +57,19 @@ def founded(lab: Lab) -> Lab:
     """The cluster with a zone of three servers of the old release."""
     lab.onebaton("bootstrap", "--version", OLD)
     return lab
+
+
+def forget_older_images(lab: Lab) -> None:
+    """Keep the newest image of each release: a run must not leave more than it found."""
+    kept: dict[str, Path] = {}
+    for entry in sorted((lab.folder / "state" / "images").glob("*.json")):
+        image = json.loads(entry.read_text())
+        older = kept.pop(image["version"], None)
+        kept[image["version"]] = entry
+        if older is not None:
+            name = json.loads(older.read_text())["name"]
+            run(["podman", "image", "rm", name])
+            older.unlink()
 
 
 @pytest.fixture

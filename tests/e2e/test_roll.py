@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 import xmlrpc.client
 from pathlib import Path
 
@@ -181,3 +182,24 @@ def test_there_is_no_way_back(zone: Lab):
     outcome.show("rollout to an older release")
     assert outcome.status == REFUSED
     assert "the wanted image is older than the zone" in outcome.err
+
+
+def test_one_by_one_there_is_one_machine_more_at_most(zone: Lab):
+    """To another image of the same release, back onto the first generation's addresses."""
+    zone.onebaton("bake", "--force")
+    config = zone.variant("one-by-one", ("strategy: surge", "strategy: one-by-one"))
+    most = 0
+    traffic = zone.traffic(vip_writes_hz=20.0, member_writes_hz=10.0)
+    traffic.start()
+    try:
+        with running(zone.command("rollout", config=config)) as command:
+            while command.process.poll() is None:
+                most = max(most, len(zone.containers()))
+                time.sleep(0.3)
+            finished = command.finish()
+        finished.show("rollout, one by one")
+        assert finished.status == 0, finished.err
+    finally:
+        traffic.stop()
+    prove(zone, traffic, "a")
+    assert most == zone.size + 1
