@@ -256,6 +256,8 @@ class FrontEndFacts:
     :param known_servers: server ids in the zone when its ``oned`` was last started by us;
         a server never restarted does not learn of later members (measured note).
     :param disk_free_bytes: free bytes where MariaDB keeps its data.
+    :param local_datastores: files lie under ``/var/lib/one/datastores`` on the machine's own
+        disk, and would be lost with it.
     :param election_timeout_ms: ELECTION_TIMEOUT_MS of its ``oned.conf``, which ``oned`` follows
         from its next start on; ``None`` if it is not set there.
     """
@@ -272,6 +274,7 @@ class FrontEndFacts:
     known_servers: frozenset[int]
     disk_free_bytes: int
     election_timeout_ms: int | None = None
+    local_datastores: bool = False
 
 
 @dataclass(frozen=True, slots=True)

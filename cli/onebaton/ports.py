@@ -336,6 +336,13 @@ class Store(Protocol):
         """
         ...
 
+    def replace(self, key: str, expected: bytes, content: bytes) -> bool:
+        """Write only if ``expected`` is what is there: of several writers one succeeds.
+
+        :returns: ``False`` if something else, or nothing, is there.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove it; no error if there is none."""
         ...

@@ -35,6 +35,35 @@ def test_what_was_written_last_is_read(store: Store):
     assert store.read("folder/b.json") is None
 
 
+def test_replace_wants_what_is_there(store: Store):
+    assert not store.replace("lock", b"mine", b"yours")
+    assert store.read("lock") is None
+    store.write("lock", b"mine")
+    assert not store.replace("lock", b"theirs", b"yours")
+    assert store.replace("lock", b"mine", b"yours")
+    assert store.read("lock") == b"yours"
+    assert list(store.keys("")) == ["lock"]
+
+
+def test_of_many_that_replace_the_same_exactly_one_succeeds(store: Store):
+    store.write("lock", b"dead")
+    begin = threading.Barrier(8)
+    won: list[int] = []
+
+    def run(number: int) -> None:
+        begin.wait(10)
+        if store.replace("lock", b"dead", str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(won) == 1
+    assert store.read("lock") == str(won[0]).encode()
+
+
 def test_create_never_replaces(store: Store):
     assert store.create("lock", b"mine")
     assert not store.create("lock", b"yours")

@@ -24,6 +24,13 @@ class MemoryStore:
         """Write only if there is nothing yet."""
         return self.content.setdefault(self._checked(key), content) is content
 
+    def replace(self, key: str, expected: bytes, content: bytes) -> bool:
+        """Write only if ``expected`` is what is there."""
+        if self.content.get(self._checked(key)) != expected:
+            return False
+        self.content[key] = content
+        return True
+
     def delete(self, key: str) -> None:
         """Remove it; no error if there is none."""
         self.content.pop(self._checked(key), None)

@@ -55,7 +55,7 @@ def test_a_process_of_this_host_that_is_gone_loses_the_lock(tmp_path):
     reporter = ListReporter()
     with hold(store, reporter=reporter):
         pass
-    assert "taking over" in reporter.warnings[0]
+    assert "took over" in reporter.warnings[0]
 
 
 def test_a_later_process_with_the_same_id_is_not_the_owner(tmp_path):
@@ -80,3 +80,23 @@ def test_an_unreadable_lock_is_not_passed_over(tmp_path):
     store.write(lock.KEY, b"{")
     with pytest.raises(UnreadableError), hold(store):
         pass
+
+
+def test_a_run_whose_lock_was_broken_learns_of_it(tmp_path):
+    store = FolderStore(tmp_path)
+    with hold(store) as mine:
+        mine.require()
+        with hold(store, break_lock=True), pytest.raises(LockedError, match="broke the lock"):
+            mine.require()
+        with pytest.raises(LockedError):
+            mine.require()
+
+
+def test_the_end_of_a_broken_run_leaves_the_other_runs_lock(tmp_path):
+    store = FolderStore(tmp_path)
+    with hold(store):
+        other = hold(store, break_lock=True)
+        theirs = other.__enter__()
+    theirs.require()
+    other.__exit__(None, None, None)
+    assert store.read(lock.KEY) is None

@@ -347,3 +347,26 @@ def test_everything_at_once():
         "cut-over needed",
         "the steered election timeout would not win the election",
     ]
+
+
+def with_local_images(lab: Lab, name: str):
+    world = lab.observe()
+    members = tuple(
+        replace(m, facts=replace(m.facts, local_datastores=True)) if m.host.name == name else m
+        for m in world.members
+    )
+    return replace(world, members=members)
+
+
+def test_images_on_the_disk_of_a_machine_that_would_be_destroyed():
+    lab = zone(wanted(3))
+    with pytest.raises(RefusedError) as refusal:
+        plan_roll(lab.wanted, with_local_images(lab, "z-a2"))
+    assert refusal.value.details[0].startswith("z-a2 holds images on its own disk: files under")
+
+
+def test_images_on_a_machine_that_stays_are_no_reason():
+    lab = zone(wanted(3))
+    while plan_roll(lab.wanted, lab.observe()).actions:
+        lab.do(plan_roll(lab.wanted, lab.observe()).actions[0])
+    assert plan_roll(lab.wanted, with_local_images(lab, "z-b1")).actions == ()

@@ -44,6 +44,10 @@ echo "secrets=$(secret_digest)"
 echo "known=$(cat {KNOWN_SERVERS} 2>/dev/null | tr -s '\\n' ' ' || true)"
 echo "config=$(awk 'toupper($0) ~ /^[ \\t]*(FEDERATION|RAFT)[ \\t]*=/ {{on=1}}
   on {{print}} on && /\\]/ {{on=0}}' /etc/one/oned.conf 2>/dev/null | base64 -w 0 || true)"
+stores=/var/lib/one/datastores
+if [ "$(stat -L -c %d "$stores" 2>/dev/null)" = "$(stat -c %d /var/lib/one 2>/dev/null)" ] &&
+  [ -n "$(find -H "$stores" -xdev -type f -print -quit 2>/dev/null)" ]
+then echo stores=local; else echo stores=none; fi
 data=$(sql -e 'SELECT @@datadir')
 echo "free=$(df -B 1 --output=avail "$data" | tail -n 1 | tr -d ' ')"
 tables=$(sql -e "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{database}'
@@ -95,6 +99,7 @@ def _facts(values: Mapping[str, str]) -> FrontEndFacts:
         secret_digest=values["secrets"] or None,
         known_servers=frozenset(int(word) for word in values["known"].split()),
         disk_free_bytes=int(values["free"]),
+        local_datastores=values.get("stores") == "local",
         election_timeout_ms=_number(raft, "ELECTION_TIMEOUT_MS"),
     )
 

@@ -1,6 +1,7 @@
 """A folder that keeps keys and bytes: every write is whole or was never there."""
 
 import contextlib
+import fcntl
 import os
 import re
 import tempfile
@@ -13,6 +14,8 @@ from onebaton.errors import UnavailableError
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._%+-]*", re.ASCII)
 #: Files being written; no key starts with a dot.
 _TEMPORARY = ".writing-"
+#: Locked while something is compared and replaced.
+_GUARD = ".guard"
 
 
 class FolderStore:
@@ -65,6 +68,27 @@ class FolderStore:
                 except FileExistsError:
                     return False
                 _sync_folder(path.parent)
+        except OSError as error:
+            raise _unavailable("write", path, error) from error
+        return True
+
+    def replace(self, key: str, expected: bytes, content: bytes) -> bool:
+        """Write only if ``expected`` is what is there: of several writers one succeeds.
+
+        Compared and written under a lock of the folder's, which only writers by this method
+        take: enough for a key that nobody else writes over.
+
+        :returns: ``False`` if something else, or nothing, is there.
+        :raises UnavailableError: if the folder cannot be written.
+        """
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with (path.parent / _GUARD).open("ab") as guard:
+                fcntl.flock(guard, fcntl.LOCK_EX)
+                if self.read(key) != expected:
+                    return False
+                self.write(key, content)
         except OSError as error:
             raise _unavailable("write", path, error) from error
         return True

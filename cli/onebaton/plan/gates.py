@@ -311,6 +311,18 @@ def stray(node: Node) -> Finding:
     )
 
 
+def nothing_only_there(scene: Scene) -> Iterator[Finding]:
+    """Images of virtual machines on an old node's own disk would be destroyed with it."""
+    for member in scene.old:
+        if member.node is not None and member.facts is not None and member.facts.local_datastores:
+            yield Finding(
+                f"{member.host.name} holds images on its own disk",
+                "files under /var/lib/one/datastores, which is not mounted from elsewhere",
+                "Its machine would be destroyed with them: move the datastores to storage that "
+                "all front-ends share.",
+            )
+
+
 def seeds_replaceable(scene: Scene) -> Iterator[Finding]:
     """A running ``oned`` whose database has to be replaced is stopped by its operator."""
     for member in scene.down:
@@ -358,6 +370,7 @@ GATES: tuple[Gate, ...] = (
     secrets_seen,
     places_free,
     no_strays,
+    nothing_only_there,
     seeds_replaceable,
 )
 

@@ -37,7 +37,10 @@ def stop_on_signals(reporter: Reporter) -> Iterator[StopRequest]:
         if request.made:
             raise KeyboardInterrupt
         request.make()
-        reporter.warn("stopping after this step (^C again stops at once)")
+        # The signal may have come in the middle of a line that is being reported, while the
+        # reporter's lock is held by this very thread: waiting for it here would be for ever.
+        text = "stopping after this step (^C again stops at once)"
+        threading.Thread(target=reporter.warn, args=(text,), daemon=True).start()
 
     if threading.current_thread() is not threading.main_thread():
         yield request

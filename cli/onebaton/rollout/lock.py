@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ class Owner:
     :param born: what tells the process from a later one with the same id: its start time in
         clock ticks since the boot, and the boot's id (``/proc``).
     :param at: when it was taken, seconds since the epoch, UTC.
+    :param token: no two locks are alike, not even of one process.
     """
 
     user: str
@@ -35,6 +37,7 @@ class Owner:
     born: str
     command: str
     at: float
+    token: str
 
     def describe(self, now: float) -> str:
         """In words, with its age."""
@@ -44,10 +47,32 @@ class Owner:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that was taken.
+
+    :param content: what stands in the store for as long as it is held.
+    """
+
+    store: Store
+    content: bytes
+
+    def require(self) -> None:
+        """See that nobody broke it meanwhile.
+
+        :raises LockedError: if somebody did.
+        """
+        if self.store.read(KEY) != self.content:
+            raise LockedError(
+                "another run broke the lock of this one; nothing more was done",
+                resolution="Let the other run end; 'onebaton status' shows the zone.",
+            )
+
+
 @contextlib.contextmanager
 def held(
     store: Store, clock: Clock, reporter: Reporter, command: str, *, break_lock: bool = False
-) -> Iterator[None]:
+) -> Iterator[Lock]:
     """Hold the lock while the block runs.
 
     :param break_lock: take it from whoever has it.
@@ -60,12 +85,14 @@ def held(
         born=_born(os.getpid()),
         command=command,
         at=clock.now(),
+        token=secrets.token_hex(8),
     )
     content = json.dumps(asdict(me)).encode()
     while not store.create(KEY, content):
-        other = _owner(store)
-        if other is None:
+        found = store.read(KEY)
+        if found is None:
             continue  # released between the two calls
+        other = _owner(found)
         if not (break_lock or _provably_gone(other, me.host)):
             raise LockedError(
                 "another run holds the lock of this cluster",
@@ -75,19 +102,18 @@ def held(
                     "run the same command with --break-lock."
                 ),
             )
-        reporter.warn(f"taking over the lock of {other.describe(clock.now())}")
-        store.delete(KEY)
+        # Exactly that lock: of two runs that found the same dead owner, one gets it.
+        if store.replace(KEY, found, content):
+            reporter.warn(f"took over the lock of {other.describe(clock.now())}")
+            break
     try:
-        yield
+        yield Lock(store, content)
     finally:
-        if _owner(store) == me:
+        if store.read(KEY) == content:
             store.delete(KEY)
 
 
-def _owner(store: Store) -> Owner | None:
-    content = store.read(KEY)
-    if content is None:
-        return None
+def _owner(content: bytes) -> Owner:
     try:
         return Owner(**json.loads(content))
     except (ValueError, TypeError) as error:

@@ -23,8 +23,9 @@ from onebaton.views import GapRow
 VIP_TARGET = "VIP"
 #: Names of all documents that probes ever write begin so.
 PREFIX = "onebaton-probe-"
-#: Requests of one kind to one target that may be unanswered at a time.
-MAX_UNANSWERED = 6
+#: Requests of one kind to one target that may be unanswered at a time. Through the VIP and by
+#: its own endpoint the leader is met by four such kinds, and has to answer followers as well.
+MAX_UNANSWERED = 3
 #: Longest sleep of a worker, in seconds: so soon it sees that it shall stop.
 SLICE_S = 0.1
 #: Seconds beyond a time limit that a call may take to come back.

@@ -94,7 +94,16 @@ def write_once(site: Site, endpoint: str) -> None:
     :raises RefusedError: if the answer is a refusal.
     """
     document = site.api.create_document(endpoint, f"{CHECK_PREFIX}{uuid.uuid4().hex[:12]}")
-    site.api.delete_document(site.vip_endpoint, document)
+
+    def remove() -> bool | str:
+        # Refused in an election, for instance; given up, it would stay in the zone for good.
+        try:
+            site.api.delete_document(site.vip_endpoint, document)
+        except RefusedError as error:
+            return error.message
+        return True
+
+    site.wait_for("the write to be undone", remove, timeout_s=site.timeouts.election_s)
 
 
 def wait_one_vip_holder(site: Site, expected: Host) -> None:

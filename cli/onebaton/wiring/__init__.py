@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from onebaton.model import Image, World
     from onebaton.plan.actions import Action, Plan
+    from onebaton.rollout.lock import Lock
     from onebaton.rollout.runner import Taken
     from onebaton.views import GapRow, PlanView, ReportView, StatusView
     from onebaton.wiring.cluster import Cluster
@@ -46,7 +47,7 @@ def _opened(options: Options) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def _locked(cluster: Cluster, command: str) -> Iterator[None]:
+def _locked(cluster: Cluster, command: str) -> Iterator[Lock]:
     from onebaton.rollout import lock
 
     with lock.held(
@@ -55,8 +56,8 @@ def _locked(cluster: Cluster, command: str) -> Iterator[None]:
         cluster.reporter,
         cluster.options.again(command),
         break_lock=cluster.options.break_lock,
-    ):
-        yield
+    ) as taken:
+        yield taken
 
 
 def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
@@ -101,9 +102,9 @@ def bootstrap(options: Options) -> ReportView:
 
     with _opened(options) as cluster:
         cluster.platform.check()
-        with _locked(cluster, "bootstrap"):
+        with _locked(cluster, "bootstrap") as lock:
             run = _run_id(cluster, "bootstrap")
-            taken = _carry_out(cluster, run, "bootstrap", cluster.observe_any, decide)
+            taken = _carry_out(cluster, lock, run, cluster.observe_any, decide)
             title = f"zone {cluster.config.zone.name} founded on {cluster.image.version}"
             return _report(cluster, run, title, taken)
 
@@ -127,7 +128,7 @@ def rollout(options: Options) -> ReportView:
     with _opened(options) as cluster:
         cluster.platform.check()
         wanted = cluster.wanted
-        with _locked(cluster, "rollout"):
+        with _locked(cluster, "rollout") as lock:
             run = _run_id(cluster, "rollout")
             title = f"zone {cluster.config.zone.name} rolled to {wanted.image.version}"
             # Refused, or found done, before the probe writes anything.
@@ -136,8 +137,8 @@ def rollout(options: Options) -> ReportView:
             with probing(cluster) as watch:
                 taken = _carry_out(
                     cluster,
+                    lock,
                     run,
-                    "rollout",
                     cluster.observe,
                     lambda world: plan_roll(wanted, world),
                     seen=watch.seen,
@@ -186,8 +187,8 @@ def _run_id(cluster: Cluster, command: str) -> str:
 
 def _carry_out(
     cluster: Cluster,
+    lock: Lock,
     run: str,
-    command: str,
     observe: Callable[[], W],
     decide: Callable[[W], Plan],
     *,
@@ -198,6 +199,10 @@ def _carry_out(
     from onebaton.rollout.journal import Journal
     from onebaton.rollout.runner import Runner
     from onebaton.steps.build import Builder
+
+    def about_to(action: Action) -> None:
+        lock.require()
+        before(action)
 
     builder = Builder(
         cluster.site,
@@ -213,8 +218,8 @@ def _carry_out(
             reporter=cluster.reporter,
             journal=Journal(cluster.store, cluster.clock, run),
             stop=stop,
-            hand_back=cluster.options.again(command),
-        ).run(seen=seen, before=before)
+            hand_back=cluster.options.again(run.rpartition("-")[2]),
+        ).run(seen=seen, before=about_to)
 
 
 def _report(
