@@ -69,12 +69,14 @@ class SimulatedCluster:
     :ivar late_allowed: how many servers may be not caught up at a time.
     :ivar traffic: clients write through the virtual IP.
     :ivar acknowledged: keys of the clients' records that were acknowledged.
+    :ivar longest_gap_s: longest time without an acknowledged write.
     :ivar elections: servers that won, in order.
     :ivar at_point: called before and after each change the tool makes, with what it is.
     """
 
     def __init__(self, images: Sequence[Image], *, log_retention: int = 250_000) -> None:
-        self.clock = VirtualClock(1000.0, self._pass)
+        self._epoch = 1000.0
+        self.clock = VirtualClock(self._epoch, self._pass)
         self.machines: dict[str, FakeMachine] = {}
         self.endpoints: dict[str, str] = {}
         self.ready_at: dict[str, float] = {}
@@ -86,9 +88,11 @@ class SimulatedCluster:
         self.late_allowed = 1
         self.traffic = True
         self.acknowledged: list[str] = []
+        self.longest_gap_s = 0.0
         self.elections: list[str] = []
         self.at_point: Callable[[str], None] = nobody_looks
         self._pending: tuple[Oned, int, str] | None = None
+        self._acknowledged_at = self._epoch
         self._written = itertools.count(1)
         self._ticks = 0
         self._versions = {i.digest: i.version for i in images}
@@ -156,8 +160,6 @@ class SimulatedCluster:
             self._ticks += 1
             self._tick(self._epoch + self._ticks * TICK_S)
 
-    _epoch = 1000.0
-
     def _tick(self, now: float) -> None:
         for name in [n for n, at in self.ready_at.items() if at <= now]:
             if name not in self.faults.never_boots:
@@ -190,6 +192,9 @@ class SimulatedCluster:
     def _acknowledge(self, leader: Oned, index: int, key: str) -> None:
         if leader.commit >= index and leader.state is RaftState.LEADER:
             self.acknowledged.append(key)
+            now = self._epoch + self._ticks * TICK_S
+            self.longest_gap_s = max(self.longest_gap_s, now - self._acknowledged_at)
+            self._acknowledged_at = now
         elif leader.state is RaftState.LEADER and self.raft.oneds.get(leader.machine) is leader:
             return  # it waits for a majority
         self._pending = None
@@ -376,6 +381,7 @@ def zone(
     cluster.elections.clear()
     cluster.guarded = cluster.traffic = True
     cluster.clock.sleep(2.0)
+    cluster.longest_gap_s = 0.0
     return cluster
 
 
