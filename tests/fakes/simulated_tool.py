@@ -1,0 +1,160 @@
+"""The tool as a run of it is wired, on a simulated cluster."""
+
+import concurrent.futures
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.fakes import simulated
+from tests.fakes.reporter import ListReporter
+from tests.fakes.simulated import (
+    NORMAL_MS,
+    PASSWORD,
+    TRAFFIC,
+    USER,
+    VIP,
+    SimulatedCluster,
+)
+from tests.fakes.store import MemoryStore
+from tests.fakes.worlds import ELSEWHERE, SLOTS, image
+from tests.fakes.zone import endpoint
+
+from onebaton.config import Gates, OnedConfig, Timeouts
+from onebaton.errors import OnebatonError, UnavailableError
+from onebaton.model import Secret, Vip, World
+from onebaton.plan.actions import Action, Plan
+from onebaton.plan.bootstrap import plan_bootstrap
+from onebaton.plan.roll import plan_roll
+from onebaton.plan.wanted import Wanted
+from onebaton.rollout.interrupt import StopRequest
+from onebaton.rollout.journal import Journal
+from onebaton.rollout.observe import observe
+from onebaton.rollout.runner import Runner, Taken
+from onebaton.steps.build import Builder
+from onebaton.steps.site import Site
+
+OLD, NEW = image("6.10.0"), image("6.10.5")
+
+
+class AtOnce(concurrent.futures.Executor):
+    """Questions are answered in the order in which they are asked, and without threads."""
+
+    def __init__(self, **_: object) -> None:
+        """As a pool is made; there is nothing to make."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        answer = concurrent.futures.Future()
+        try:
+            answer.set_result(fn(*args, **kwargs))
+        except OnebatonError as error:
+            answer.set_exception(error)
+        return answer
+
+
+@dataclass
+class Tool:
+    """One run of the tool, on whatever stands now."""
+
+    cluster: SimulatedCluster
+    wanted: Wanted
+    before: Callable[[Action], None] = lambda _action: None
+
+    def bootstrap(self) -> list[str]:
+        """Found the zone; ids of the steps taken."""
+        return self._run(self._observe_any, self._decide_bootstrap)
+
+    def roll(self) -> list[str]:
+        """Roll it; ids of the steps taken."""
+        return self._run(self.observe, lambda world: plan_roll(self.wanted, world))
+
+    def observe(self) -> World:
+        addresses = [address for slot in self.wanted.slots.values() for address in slot]
+        return observe(
+            self.cluster.api,
+            self.cluster.frontends,
+            self.cluster.platform,
+            endpoints=[endpoint(a) for a in (VIP, *addresses)],
+            max_lag_records=self.wanted.limits.max_lag_records,
+            clock=self.cluster.clock,
+        )
+
+    def _observe_any(self) -> World | None:
+        try:
+            return self.observe()
+        except UnavailableError:
+            return None
+
+    def _decide_bootstrap(self, world: World | None) -> Plan:
+        nodes = self.cluster.platform.nodes()
+        if world is not None:
+            return plan_bootstrap(self.wanted, nodes, world.node_facts, world)
+        facts = self.cluster.frontends.facts_of([node.host for node in nodes])
+        seen = {name: fact for name, fact in facts.items() if not isinstance(fact, str)}
+        return plan_bootstrap(self.wanted, nodes, seen, None)
+
+    def _run(self, look, decide) -> list[str]:
+        cluster = self.cluster
+        site = Site(
+            api=cluster.api,
+            frontends=cluster.frontends,
+            platform=cluster.platform,
+            clock=cluster.clock,
+            reporter=ListReporter(),
+            observe=self.observe,
+            vip=Vip(VIP, 24, "eth0"),
+            port=2633,
+            oned=OnedConfig(),
+            timeouts=Timeouts(),
+            gates=Gates(),
+        )
+        runner = Runner(
+            observe=look,
+            decide=decide,
+            build=Builder(site, (USER, Secret(PASSWORD)), 1000).build,
+            clock=cluster.clock,
+            reporter=site.reporter,
+            journal=Journal(MemoryStore(), cluster.clock, "run"),
+            stop=StopRequest(),
+            hand_back="onebaton rollout",
+        )
+        taken: tuple[Taken, ...] = runner.run(before=self.before)
+        return [step.step for step in taken]
+
+
+def running_zone(
+    goal: Wanted, size: int | None = None, *, own: bool = True, leader: int = 0
+) -> SimulatedCluster:
+    """A zone of the old image, on the platform's nodes or on somebody else's machines."""
+    size = size or goal.size
+    specs = Wanted("z", size, goal.strategy, OLD, SLOTS, goal.limits).specs("a") if own else ()
+    names = [spec.name for spec in specs] or [f"one-{i + 1}" for i in range(size)]
+    addresses = [spec.address for spec in specs] or list(ELSEWHERE[:size])
+    return simulated.zone(
+        [OLD, NEW], size, addresses=addresses, names=names, specs=specs, leader=leader
+    )
+
+
+def assert_rolled(cluster: SimulatedCluster, goal: Wanted) -> None:
+    """The zone is the wanted generation and nothing else, and has every acknowledged write."""
+    cluster.clock.sleep(1.0)
+    cluster.traffic = False
+    cluster.clock.sleep(2.0)
+    nodes = cluster.platform.nodes()
+    assert {n.spec.image_digest for n in nodes} == {goal.image.digest}
+    assert len(nodes) == goal.size
+    names = {n.spec.name for n in nodes}
+    servers = cluster.servers
+    assert {s.name for s in servers.values()} == names
+    assert set(cluster.raft.oneds) == names
+    leader = cluster.leader
+    assert leader is not None
+    assert [n for n, m in cluster.machines.items() if m.holds_vip] == [leader.machine]
+    assert not cluster.late()
+    assert len(set(cluster.acknowledged)) == len(cluster.acknowledged)
+    for name in names:
+        machine = cluster.machines[name]
+        assert machine.database is not None
+        assert set(cluster.acknowledged) <= machine.database.tables[TRAFFIC].keys()
+        assert machine.database.checksums() == leader.database.checksums()
+        assert machine.election_timeout_ms == NORMAL_MS
+        # What each one knows in truth, whatever was written down about it.
+        assert leader.server_id in cluster.raft.oneds[name].servers
