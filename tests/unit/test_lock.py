@@ -1,7 +1,10 @@
 """The lock: one run at a time, and only a provably dead owner is passed over."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from tests.fakes.clock import VirtualClock
@@ -56,6 +59,33 @@ def test_a_process_of_this_host_that_is_gone_loses_the_lock(tmp_path):
     with hold(store, reporter=reporter):
         pass
     assert "took over" in reporter.warnings[0]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from onebaton.adapters.store import FolderStore
+from onebaton.rollout import lock
+from onebaton.wiring.cluster import SystemClock
+with lock.held(FolderStore(Path(sys.argv[1])), SystemClock(), None, "onebaton rollout"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_owner_that_nobody_reaped_loses_the_lock(tmp_path):
+    """As under a process 1 that never looks after its children."""
+    store = FolderStore(tmp_path)
+    argv = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout.readline() == "held\n"
+        with pytest.raises(LockedError), hold(store):
+            pass
+        owner.kill()
+        # Ended, and left as it is: a zombie until this block is left.
+        os.waitid(os.P_PID, owner.pid, os.WEXITED | os.WNOWAIT)
+        with hold(store):
+            pass
 
 
 def test_a_later_process_with_the_same_id_is_not_the_owner(tmp_path):

@@ -129,11 +129,16 @@ def _provably_gone(owner: Owner, host: str) -> bool:
 
 
 def _born(pid: int) -> str:
-    """Boot id and start time of a process; empty if there is no such process."""
+    """Boot id and start time of a process; empty if there is no such process.
+
+    One that has ended and whose parent has not looked (a zombie) is none: where process 1 of a
+    pipeline's container never looks, it stays for ever.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
-    # Field 22 (proc(5)); the second field may itself contain spaces and brackets.
-    return f"{boot}:{stat.rpartition(')')[2].split()[19]}"
+    # proc(5): state is field 3, start time 22; field 2 may itself contain spaces and brackets.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZXx" else f"{boot}:{fields[19]}"
