@@ -48,7 +48,7 @@ def lab() -> Iterator[Lab]:
             yield made
         finally:
             signal.signal(signal.SIGTERM, before)
-            made.onebaton("destroy", "--yes", timeout_s=120)
+            remove_machines(made)
             forget_older_images(made)
 
 
@@ -57,6 +57,16 @@ def founded(lab: Lab) -> Lab:
     """The cluster with a zone of three servers of the old release."""
     lab.onebaton("bootstrap", "--version", OLD)
     return lab
+
+
+def remove_machines(lab: Lab) -> None:
+    """Destroy them, also while what a killed run had started is still ending."""
+    wait_until(
+        "all machines to be destroyed",
+        lambda: run(lab.command("destroy", "--yes")).status == 0 and not lab.containers(),
+        timeout_s=120,
+        interval_s=2,
+    )
 
 
 def forget_older_images(lab: Lab) -> None:
