@@ -19,6 +19,9 @@ from xml.etree import ElementTree as ET
 
 from tests.e2e.traffic import DOCUMENT_TYPE, DeadlineTransport, Traffic
 
+#: Exit status of an interrupted command.
+INTERRUPTED = 130
+
 ROOT = Path(__file__).resolve().parents[2]
 #: STATE of ``one.zone.raftstatus``.
 LEADER, FOLLOWER = 3, 2
@@ -136,16 +139,27 @@ class Lab:
         """Run the command, and see its exit status.
 
         :returns: its standard output if captured.
+        :raises KeyboardInterrupt: if ^C ended it; it was given the time to end its step.
         """
-        done = subprocess.run(
-            self.command(*words), timeout=timeout_s, text=True, capture_output=capture, check=False
-        )
-        if done.returncode != status:
-            shown = f"\n{done.stdout}\n{done.stderr}" if capture else ""
+        pipe = subprocess.PIPE if capture else None
+        with subprocess.Popen(self.command(*words), text=True, stdout=pipe, stderr=pipe) as child:
+            try:
+                out, err = child.communicate(timeout=timeout_s)
+            except KeyboardInterrupt:
+                # The same ^C reached the command; it ends its step, and tells how to go on.
+                child.wait(timeout_s)
+                raise
+            except subprocess.TimeoutExpired:
+                child.terminate()
+                raise
+        if child.returncode == INTERRUPTED and status != INTERRUPTED:
+            raise KeyboardInterrupt
+        if child.returncode != status:
+            shown = f"\n{out}\n{err}" if capture else ""
             raise AssertionError(
-                f"onebaton {' '.join(words)} ended with {done.returncode}, not {status}{shown}"
+                f"onebaton {' '.join(words)} ended with {child.returncode}, not {status}{shown}"
             )
-        return done.stdout if capture else ""
+        return out or ""
 
     @property
     def session(self) -> str:
