@@ -102,8 +102,13 @@ def wait_whole(lab: Lab, *, timeout_s: float = 90) -> None:
         agreed = len({(s["TERM"], s["LOG_INDEX"]) for s in said}) == 1
         parts = sorted(s["STATE"] for s in said)
         through = lab.raft(f"{lab.net}.100")
+        # What is logged is applied a heartbeat later: the zone must look the same everywhere.
+        shown = {
+            lab.call(lab.endpoint(address), "one.zone.info", 0, False) for address in lab.running()
+        }
         return (
             agreed
+            and len(shown) == 1
             and parts == [FOLLOWER] * (lab.size - 1) + [LEADER]
             and through is not None
             and through["STATE"] == LEADER

@@ -75,17 +75,24 @@ def kill_in_the_middle_of_a_join(lab: Lab) -> Outcome:
     """SIGKILL once the new server is listed, and before it runs."""
     with running(lab.command("rollout")) as command:
         command.wait_for_line(r"\] join ")
-        for words in (["rollout"], ["bake"], ["destroy", "--yes"]):
-            second = run(lab.command(*words))
-            second.show(f"{words[0]} while a rollout runs")
-            assert second.status == LOCKED, second.err
-            assert "another run holds the lock" in second.err
         wait_until(
             "the new server to be listed", lambda: listed(lab) > lab.size, timeout_s=90,
             interval_s=0.02,
         )  # fmt: skip
         command.signal(signal.SIGKILL)
         return command.finish()
+
+
+def go_on_alone(lab: Lab) -> Outcome:
+    """The same command again; meanwhile nobody else may change anything."""
+    with running(lab.command("rollout", "--json")) as command:
+        command.wait_for_line(r"\] join ")
+        for words in (["rollout"], ["bake"], ["destroy", "--yes"]):
+            second = run(lab.command(*words))
+            second.show(f"{words[0]} while a rollout runs")
+            assert second.status == LOCKED, second.err
+            assert "another run holds the lock" in second.err
+        return command.finish(timeout_s=420)
 
 
 def left_by_the_tool(lab: Lab, generation: str) -> list[str]:
@@ -137,19 +144,21 @@ def test_a_roll_that_is_interrupted_and_killed_loses_nothing(zone: Lab):
             assert killed.status == -signal.SIGKILL
             assert listed(zone) == zone.size + 1
 
-            finished = run(zone.command("rollout", "--json"), timeout_s=420)
+            finished = go_on_alone(zone)
             finished.show("rollout, gone on with")
             assert finished.status == 0, finished.err
-            assert "taking over the lock" in finished.err
+            assert "the lock of 'onebaton rollout" in finished.err
             outcomes += [stopped, killed, finished]
     finally:
         traffic.stop()
 
     prove(zone, traffic, "b")
     report = json.loads(finished.out)
-    kinds = [step["step_id"].split(":")[0] for step in report["steps"]]
-    assert kinds.count("join") == zone.size
-    assert kinds.count("hand-over") == 1
+    ids = [step["step_id"] for step in report["steps"]]
+    # The killed run may have come as far as starting the first one.
+    assert {f"join:{zone.name}-b2", f"join:{zone.name}-b3"} <= set(ids)
+    assert not [name for name in ids if name.startswith(("provision", "seed"))]
+    assert len([name for name in ids if name.startswith("hand-over")]) == 1
     assert {step["outcome"] for step in report["steps"]} <= {"done", "skipped"}
     assert all(step["duration_s"] > 0 for step in report["steps"])
     gaps = {(gap["target"], gap["kind"]): gap for gap in report["gaps"]}
