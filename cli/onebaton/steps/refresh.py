@@ -51,6 +51,11 @@ class RefreshStep:
             server_ids=members,
         )
         site.frontends.ship_log(self.source, self.host)
+        # The leader would send again, one by one, all that came in bulk: it goes on where it
+        # was when the server stopped. Told to forget that, it goes on from now; what was
+        # written until it was told comes with a last small round.
+        site.api.reset_server(self.leader.endpoint, self.server.id)
+        site.frontends.ship_log(self.source, self.host)
         site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
 
     def verify(self) -> None:
