@@ -90,6 +90,11 @@ def settings_seen(scene: Scene) -> Iterator[Finding]:
 
 def members_healthy(scene: Scene) -> Iterator[Finding]:
     """Every member was seen healthy, but for the one that a step of ours was busy with."""
+    return (finding for _, finding in unhealthy(scene))
+
+
+def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
+    """Members that stand in the way, each with what is wrong with it."""
     busy_with = scene.interrupted
     for member in scene.down:
         if member is busy_with:
@@ -97,11 +102,14 @@ def members_healthy(scene: Scene) -> Iterator[Finding]:
         # Without any leader nobody is caught up; that is said once, by its own gate.
         if scene.leader is None and member.raft is not None:
             continue
-        yield Finding(
-            f"server {member.server.id} ({member.server.name}) is {_standing(member, scene)}",
-            member.problem or _evidence(member),
-            "A roll begins and goes on with healthy servers only: repair it, or take it out of "
-            "the zone for good, stopped and masked first.",
+        yield (
+            member,
+            Finding(
+                f"server {member.server.id} ({member.server.name}) is {_standing(member, scene)}",
+                member.problem or _evidence(member),
+                "A roll begins and goes on with healthy servers only: repair it, or take it out of "
+                "the zone for good, stopped and masked first.",
+            ),
         )
 
 
