@@ -80,6 +80,7 @@ def script(*, vip: Vip, database: str, port: int) -> str:
 {UNIT_FUNCTIONS}
 conf=/etc/one/oned.conf
 as_oneadmin() {{ runuser -u oneadmin -- "$@" </dev/null >/dev/null 2>&1; }}
+has() {{ command -v "$1" >/dev/null; }}
 yes_or_no() {{ if "${{@:2}}"; then echo "$1=yes"; else echo "$1=no"; fi; }}
 section() {{
   awk -v name="$2" 'toupper($0) ~ "^[ \\t]*" name "[ \\t]*=" {{on=1}}
@@ -102,7 +103,7 @@ for name in "${{!text[@]}}"; do
   echo "digest_$name=$(printf %s "${{text[$name]}}" | sha256sum | cut -c 1-16)"
 done
 echo "interfaces=$(ls /sys/class/net | tr '\\n' ' ')"
-yes_or_no arping command -v arping >/dev/null
+yes_or_no arping has arping
 yes_or_no sudo as_oneadmin sudo -n -l
 yes_or_no addresses as_oneadmin sudo -n -l {address}
 if retired; then echo "left_unit=$retirement keeps the unit from starting"; fi

@@ -10,6 +10,8 @@ from onebaton.plan.findings import Finding
 from onebaton.plan.gates import Gate
 from onebaton.plan.scene import Scene
 
+_UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+
 
 class Verdict(Enum):
     """How bad it is. Unknown is not ok."""
@@ -84,7 +86,7 @@ class Outcome:
     """What a check saw.
 
     :param seen: the evidence where nothing is wrong.
-    :param unseen: what could not be told.
+    :param unseen: of whom nothing could be told (:func:`cannot_tell`).
     """
 
     seen: str
@@ -122,7 +124,9 @@ class Check:
                 yield Diagnosis(
                     check=self.id,
                     verdict=verdict,
-                    what=found.what,
+                    what=found.what
+                    if verdict is not Verdict.UNKNOWN
+                    else f"it cannot be told of {found.what} whether {self.is_so}",
                     evidence=found.evidence,
                     why=self.why,
                     way_out=found.way_out,
@@ -135,13 +139,21 @@ class Check:
             )
 
 
+def amount(size: int | None) -> str:
+    """A number of bytes for people."""
+    if size is None:
+        return "unknown"
+    unit = next((u for u in _UNITS if size >= u[1]), _UNITS[-1])
+    return f"{size / unit[1]:.1f} {unit[0]}"
+
+
 def cannot_tell(who: str, reason: str) -> tuple[Finding, ...]:
-    """That something of somebody is unknown; nothing if there is nobody."""
+    """Of whom something is unknown, and why; nothing if there is nobody."""
     if not who:
         return ()
     return (
         Finding(
-            f"cannot be told of {who}",
+            who,
             reason or "no answer",
             "Make the machine answer over ssh and its oned over the API, then look again.",
         ),

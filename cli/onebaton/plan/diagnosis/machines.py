@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from onebaton.examination import Examination, RaftHook
 from onebaton.model import Vip
 from onebaton.plan import gates
-from onebaton.plan.diagnosis.check import Case, Check, Outcome, cannot_tell
+from onebaton.plan.diagnosis.check import Case, Check, Outcome, amount, cannot_tell
 from onebaton.plan.findings import Finding
 
 #: With less than this free a database is about to stop.
 _LEAST_FREE_BYTES = 256 << 20
 #: How far the clocks of two machines may be apart, in seconds.
 _CLOCK_S = 2.0
-_GIB = 1 << 30
 
 
 def _reached(case: Case) -> Outcome:
@@ -124,7 +123,7 @@ def _disk(case: Case) -> Outcome:
             continue
         free = member.facts.disk_free_bytes
         size = found.database_bytes if found is not None else None
-        text = f"{name} {_gib(free)} free, database {_gib(size)}"
+        text = f"{name} {amount(free)} free, database {amount(size)}"
         shown.append(text)
         if free < _LEAST_FREE_BYTES:
             blockers.append(
@@ -269,10 +268,6 @@ def _leftovers(case: Case) -> Outcome:
 
 def _numbers(ids: frozenset[int]) -> str:
     return ", ".join(map(str, sorted(ids)))
-
-
-def _gib(size: int | None) -> str:
-    return "unknown" if size is None else f"{size / _GIB:.2f} GiB"
 
 
 MACHINE_CHECKS = (

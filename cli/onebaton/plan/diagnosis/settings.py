@@ -1,14 +1,13 @@
 """Checks of the settings that Raft lives by."""
 
 from onebaton.plan import gates
-from onebaton.plan.diagnosis.check import Case, Check, Outcome, by_gates, cannot_tell
+from onebaton.plan.diagnosis.check import Case, Check, Outcome, amount, by_gates, cannot_tell
 from onebaton.plan.findings import Finding
 
 #: BROADCAST_TIMEOUT_MS and ELECTION_TIMEOUT_MS where nothing is set (facts, "Elections").
 _BROADCAST_MS, _ELECTION_MS = 500, 5000
 #: A log is purged in steps beyond LOG_RETENTION; at so many times of it the purge does not work.
 _LOG_FACTOR = 2
-_MIB = 1 << 20
 
 
 def _settings_unseen(case: Case) -> tuple[Finding, ...]:
@@ -104,7 +103,7 @@ def _logdb(case: Case) -> Outcome:
         if records is None or found.logdb_bytes is None:
             silent.append(name)
             continue
-        shown.append(f"{name} {records} records, {found.logdb_bytes / _MIB:.1f} MiB")
+        shown.append(f"{name} {records} records, {amount(found.logdb_bytes)}")
         if settings is not None and records > _LOG_FACTOR * settings.log_retention:
             warnings.append(
                 Finding(

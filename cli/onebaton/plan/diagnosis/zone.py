@@ -65,7 +65,7 @@ def _term(case: Case) -> Outcome:
     if risen:
         blockers += (
             Finding(
-                f"the term changed within {case.checkup.window_s:g} s",
+                f"the term changed within {case.checkup.window_s:.1f} s",
                 ", ".join(risen),
                 "Wait until it stands still. If it goes on rising, a server outside of the zone "
                 "asks for votes: stop and mask the oned of every removed server and every copy.",
@@ -73,7 +73,7 @@ def _term(case: Case) -> Outcome:
         )
     terms = ", ".join(map(str, sorted(seen)))
     return Outcome(
-        f"term {terms} of all, twice within {case.checkup.window_s:g} s",
+        f"term {terms} of all, twice within {case.checkup.window_s:.1f} s",
         blockers=blockers,
         unseen=cannot_tell(", ".join(silent), "it did not tell its term twice"),
     )
