@@ -37,8 +37,9 @@ depth <= 0 && match($0, /^ ?[A-Za-z0-9_]+ ?=/) {
   name = toupper(substr($0, RSTART, RLENGTH)); gsub(/[ =]/, "", name)
 }
 {
-  open = gsub(/\[/, "["); depth += open - gsub(/\]/, "]")
   gsub(/(PASSWD|passwd) ?= ?("(\\"|[^"])*"|[^ ,\]"]*)/, "")
+  bare = $0; gsub(/"(\\"|[^"])*"/, "", bare)
+  depth += gsub(/\[/, "", bare); depth -= gsub(/\]/, "", bare)
   gsub(/(SERVER_ID|ELECTION_TIMEOUT_MS) ?= ?"?[-0-9]*"?/, "")
   print (name == "" ? "_" : name) "\t" $0
 }"""
