@@ -147,7 +147,9 @@ def _disk(case: Case) -> Outcome:
         "; ".join(shown),
         blockers=tuple(blockers),
         warnings=tuple(warnings),
-        unseen=cannot_tell(", ".join(silent), "no answer of its database or over ssh"),
+        unseen=cannot_tell(
+            ", ".join(silent), "it could not be looked into, or its database does not answer"
+        ),
     )
 
 
@@ -234,7 +236,8 @@ def _known_servers(case: Case) -> Outcome:
         f"every follower was started with {_numbers(ids)} in the zone",
         warnings=tuple(warnings),
         unseen=cannot_tell(
-            ", ".join(silent), "onebaton did not start it, and oned does not tell whom it knows"
+            ", ".join(silent),
+            "it could not be looked into, or onebaton never started it: oned itself does not tell",
         ),
     )
 

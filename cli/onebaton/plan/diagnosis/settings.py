@@ -79,7 +79,7 @@ def _election_timeout(case: Case) -> Outcome:
         f"ELECTION_TIMEOUT_MS: {', '.join(shown)}; heartbeats every {zone_wide} ms",
         blockers=tuple(blockers),
         warnings=tuple(warnings),
-        unseen=cannot_tell(", ".join(silent), "no answer over ssh"),
+        unseen=cannot_tell(", ".join(silent), "it could not be looked into"),
     )
 
 

@@ -113,7 +113,7 @@ def _vip_unseen(case: Case) -> tuple[Finding, ...]:
         and node.spec.name not in known
         and node.state is NodeState.RUNNING
     ]
-    return cannot_tell(", ".join(silent), "it may hold the address: no answer over ssh")
+    return cannot_tell(", ".join(silent), "it could not be looked into, and may hold the address")
 
 
 def _secrets(case: Case) -> Outcome:
