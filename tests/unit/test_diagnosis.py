@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from tests.fakes.examiner import VIP, sound
@@ -319,6 +320,8 @@ CASES = [
     ("disk", on_a2(database_bytes=20 << 30), W, "database 20.0 GiB"),
     ("disk", on_a2(database_bytes=None), U, "z-a2"),
     ("disk", no_ssh, U, "z-a2"),
+    ("datastores", says_a2(local_datastores=True), B, "z-a2 holds images"),
+    ("datastores", no_ssh, U, "z-a2"),
     ("clock", on_a2(clock_offset_s=-3.0), W, "z-a2 -3.0 s"),
     ("clock", no_ssh, U, "z-a2"),
     ("monitor-address", on_a2(monitor_address="auto"), W, "MONITOR_ADDRESS is auto"),
@@ -390,3 +393,8 @@ def test_whatever_shuts_a_gate_is_found_by_the_doctor():
                 asked.add(gate.__name__)
                 assert finding.what in found or not patient.baked, gate.__name__
     assert asked == {gate.__name__ for gate in gates.GATES}
+
+
+def test_the_readme_names_every_check():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert [check.id for check in CHECKS if f"`{check.id}`" not in readme] == []

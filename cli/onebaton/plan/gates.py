@@ -8,12 +8,12 @@ what such a rollout leaves behind when it is interrupted (:attr:`Scene.interrupt
 :attr:`Scene.handing_over`) and nothing else.
 """
 
-import re
 from collections.abc import Callable, Iterator
 
 from onebaton.model import UNKNOWN_SCHEMA, Member, Node, NodeState
 from onebaton.plan.findings import Finding, refuse_if_any
 from onebaton.plan.scene import Scene
+from onebaton.plan.versions import version_key
 
 Gate = Callable[[Scene], Iterator[Finding]]
 
@@ -381,12 +381,6 @@ GATES: tuple[Gate, ...] = (
     nothing_only_there,
     seeds_replaceable,
 )
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Versions in their order: 6.10.0 comes after 6.9.1."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
 def _standing(member: Member, scene: Scene) -> str:

@@ -273,6 +273,15 @@ def _numbers(ids: frozenset[int]) -> str:
     return ", ".join(map(str, sorted(ids)))
 
 
+def _datastores(case: Case) -> Outcome:
+    silent = [member.host.name for member in case.members if member.facts is None]
+    return Outcome(
+        "no files on the own disks of machines that go",
+        blockers=tuple(gates.nothing_only_there(case.scene)),
+        unseen=cannot_tell(", ".join(silent), "it could not be looked into"),
+    )
+
+
 MACHINE_CHECKS = (
     Check(
         "machines",
@@ -308,6 +317,13 @@ MACHINE_CHECKS = (
         "a leader whose database is gone may go on leading",
         blocks=True,
         judge=_disk,
+    ),
+    Check(
+        "datastores",
+        "no machine holds images that exist only there",
+        "what lies on a node's own disk is destroyed with the node",
+        blocks=True,
+        judge=_datastores,
     ),
     Check(
         "clock",

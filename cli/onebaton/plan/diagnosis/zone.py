@@ -6,6 +6,7 @@ from onebaton.model import Health, Member, NodeState
 from onebaton.plan import gates
 from onebaton.plan.diagnosis.check import Case, Check, Outcome, by_gates, cannot_tell
 from onebaton.plan.findings import Finding
+from onebaton.plan.versions import version_key
 
 #: How many of a long list are named.
 _NAMED = 5
@@ -174,7 +175,7 @@ def _versions(case: Case) -> Outcome:
         installed = member.facts.package_version if member.facts is not None else None
         if installed is None or member.version is None:
             continue
-        if gates.version_key(installed) != gates.version_key(member.version):
+        if version_key(installed) != version_key(member.version):
             warnings.append(
                 Finding(
                     f"{member.server.name} runs another version than is installed",
