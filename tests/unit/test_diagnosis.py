@@ -18,7 +18,9 @@ from onebaton.examination import (
 )
 from onebaton.model import Health, NodeSpec, RaftState, Schema, World
 from onebaton.plan import gates
+from onebaton.plan.actions import Join
 from onebaton.plan.diagnosis import CHECKS, Diagnosis, Verdict, diagnose
+from onebaton.plan.roll import plan_roll
 
 NOTHING_IN_FLIGHT = Transients((), 12, complete=True)
 B, W, U = Verdict.BLOCKER, Verdict.WARNING, Verdict.UNKNOWN
@@ -393,6 +395,27 @@ def test_whatever_shuts_a_gate_is_found_by_the_doctor():
                 asked.add(gate.__name__)
                 assert finding.what in found or not patient.baked, gate.__name__
     assert asked == {gate.__name__ for gate in gates.GATES}
+
+
+def test_a_server_that_came_while_the_term_was_watched_is_no_other_view():
+    patient = healthy()
+    patient.readings = {n: Reading(patient.lab.term, (0, 1, 2, 3)) for n in (0, 1, 2)}
+    assert [d.verdict for d in patient.diagnose() if d.check == "views"] == [Verdict.OK]
+
+
+def test_what_an_interrupted_join_leaves_behind_blocks_nothing():
+    patient = healthy()
+    lab = patient.lab
+    while not isinstance(step := plan_roll(lab.wanted, lab.observe()).actions[0], Join):
+        lab.do(step)
+    for small in lab.steps(step)[:-2]:
+        small()
+    assert len(lab.servers) == 4
+    assert not lab.runs(lab.servers[3])
+    patient.machines["z-b1"] = sound()
+    patient.readings = {n: Reading(lab.term, (0, 1, 2, 3)) for n in (0, 1, 2)}
+    assert plan_roll(lab.wanted, lab.observe()).actions[0].id == step.id
+    assert [d for d in patient.diagnose() if d.blocks] == []
 
 
 def test_the_readme_names_every_check():

@@ -63,6 +63,15 @@ class Case:
         return self.scene.world.members
 
     @property
+    def speaking(self) -> tuple[Member, ...]:
+        """Members that have to answer for themselves.
+
+        All but the one that an interrupted step of ours was busy with: it may be down, and the
+        same step begins with it when the command is run again.
+        """
+        return tuple(m for m in self.members if m is not self.scene.interrupted)
+
+    @property
     def examined(self) -> Iterator[tuple[Member, Examination]]:
         """Members whose machines were examined, with what was found."""
         for member in self.members:

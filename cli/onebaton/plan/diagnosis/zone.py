@@ -40,7 +40,7 @@ def _lag(case: Case) -> Outcome:
     lags = [
         f"{m.server.name} {m.lag}" for m in case.members if not m.is_leader and m.lag is not None
     ]
-    silent = [m.server.name for m in case.members if m.lag is None]
+    silent = [m.server.name for m in case.speaking if m.lag is None]
     return Outcome(
         f"records behind: {', '.join(lags) or 'there is no follower'}",
         blockers=blockers,
@@ -54,7 +54,7 @@ def _lags(member: Member) -> bool:
 
 def _term(case: Case) -> Outcome:
     risen, silent, seen = [], [], set()
-    for member in case.members:
+    for member in case.speaking:
         later = case.checkup.readings.get(member.server.id)
         if member.raft is None or later is None:
             silent.append(member.server.name)
@@ -81,10 +81,15 @@ def _term(case: Case) -> Outcome:
 
 
 def _views(case: Case) -> Outcome:
-    wanted = tuple(sorted(server.id for server in case.scene.world.zone.servers))
+    leader, readings = case.scene.leader, case.checkup.readings
+    if leader is not None and leader.server.id in readings:
+        # Its word of the same moment: a server may have come or gone since the observation.
+        wanted = readings[leader.server.id].servers
+    else:
+        wanted = tuple(sorted(server.id for server in case.scene.world.zone.servers))
     blockers, silent = [], []
-    for member in case.members:
-        later = case.checkup.readings.get(member.server.id)
+    for member in case.speaking:
+        later = readings.get(member.server.id)
         if later is None:
             silent.append(member.server.name)
         elif later.servers != wanted:
@@ -183,7 +188,7 @@ def _versions(case: Case) -> Outcome:
                     "Someone upgraded in place without a restart: roll it to a baked image.",
                 )
             )
-    silent = [m.server.name for m in case.members if m.version is None]
+    silent = [m.server.name for m in case.speaking if m.version is None]
     return Outcome(
         f"all run {', '.join(sorted(set(runs.values())))}",
         warnings=tuple(warnings),
