@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "show what a rollout would do, and why",
     "rollout": "bring the zone onto the configured image, step by step",
     "status": "show the zone, its servers and their nodes",
+    "doctor": "examine the zone before a rollout: what stands in the way",
     "destroy": "destroy all nodes of the cluster",
     "version": "print the version",
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from onebaton.examination import Examination, Transients
 from onebaton.model import (
     FrontEndFacts,
     Host,
@@ -120,6 +121,13 @@ class ZoneApi(Protocol):
 
     def documents(self, endpoint: str, prefix: str) -> dict[int, str]:
         """Ids and names of probes' documents whose name starts with ``prefix``."""
+        ...
+
+    def transients(self, endpoint: str, *, limit: int) -> Transients:
+        """VMs and images in the middle of an operation.
+
+        :param limit: at most so many active VMs, and so many images, are read.
+        """
         ...
 
 
@@ -241,6 +249,17 @@ class FrontEnds(Protocol):
         One command on the node: refuse new API connections, wait ``drain_s`` so that what is
         in flight reaches the followers, mask the unit, SIGKILL ``oned``, take VIP and lock
         file off.
+        """
+        ...
+
+
+class Examiner(Protocol):
+    """Looks into front-end machines for what a doctor asks. Changes nothing."""
+
+    def examine(self, hosts: Sequence[Host]) -> dict[str, Examination | str]:
+        """Each machine in one round trip, all at once.
+
+        :returns: by name of the host; a text says why a machine could not be examined.
         """
         ...
 

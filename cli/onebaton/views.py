@@ -167,3 +167,38 @@ class ReportView:
     steps: tuple[StepRow, ...]
     gaps: tuple[GapRow, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosisRow:
+    """One result of one check.
+
+    :param check: the check's stable id.
+    :param verdict: ok, warning, blocker or unknown; unknown is not ok.
+    :param blocks: no rollout before this is ok.
+    :param why: the trap that is watched for, in one clause.
+    :param way_out: empty if it is ok.
+    """
+
+    check: str
+    verdict: Literal["ok", "warning", "blocker", "unknown"]
+    blocks: bool
+    what: str
+    evidence: str
+    why: str
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorView:
+    """What the doctor found.
+
+    :param blocked: something stands in the way of a rollout, or may do so.
+    :param rows: in the order in which the questions were asked.
+    """
+
+    zone_name: str
+    to_version: str
+    observed_at: float
+    blocked: bool
+    rows: tuple[DiagnosisRow, ...]

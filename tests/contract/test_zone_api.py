@@ -164,6 +164,10 @@ class TestChanging:
             writable.api.update_document(endpoint, document, "x")
             assert document in writable.api.documents(writable.leader, name)
 
+    def test_a_zone_without_vms_has_no_operation_in_flight(self, writable):
+        seen = writable.api.transients(writable.leader, limit=50)
+        assert (seen.found, seen.looked_at, seen.complete) == ((), 0, True)
+
     def test_no_such_document_is_1024(self, writable):
         with pytest.raises(ZoneRefusal) as caught:
             writable.api.update_document(writable.leader, 999999, "x")
@@ -286,6 +290,44 @@ class TestRecordedTraps:
         with loopback.misbehaving(loopback.answers(good(zone))) as endpoint:
             assert [s.id for s in api.zone(endpoint).servers] == [4]
 
+    def test_operations_in_flight_are_named_and_read_by_the_page(self, api):
+        asked: list[tuple[str, list[int]]] = []
+        images = _pool("IMAGE", [(3, 1, 0), (5, 4, 0)])
+
+        def pages(connection, _):
+            while request := loopback.read_request(connection):
+                method = re.search(rb"<methodName>one.(\w+)", request)[1].decode()
+                numbers = [int(n) for n in re.findall(rb"<int>(-?\d+)</int>", request)]
+                asked.append((method, numbers))
+                body = good(images if method == "imagepool" else _vms(*numbers[1:4]))
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+                connection.sendall(head.encode() + body)
+
+        def _vms(start: int, end: int, state: int) -> str:
+            # 700 that run, but for the last one that is booting and one of a failed migration.
+            if state != 3:
+                return _pool("VM", [])
+            lcm = {699: 20, 698: 37}
+            every = [(n, 3, lcm.get(n, 3)) for n in range(700)]
+            return _pool("VM", every[start : start - end])
+
+        with loopback.misbehaving(pages) as endpoint:
+            seen = api.transients(endpoint, limit=5000)
+            cut = api.transients(endpoint, limit=600)
+        assert [(t.kind, t.id, t.state) for t in seen.found] == [
+            ("VM", 699, "BOOT_POWEROFF"),
+            ("image", 5, "LOCKED"),
+        ]
+        assert (seen.looked_at, seen.complete) == (702, True)
+        assert asked[:4] == [
+            ("vmpool", [-2, 0, -500, 3]),
+            ("vmpool", [-2, 500, -500, 3]),
+            ("vmpool", [-2, 0, -500, 10]),
+            ("imagepool", [-2, 0, -500]),
+        ]
+        assert (cut.looked_at, cut.complete) == (602, False)
+        assert [t.kind for t in cut.found] == ["image"]
+
     def test_the_heartbeat_carries_64_bit_zeros(self, api):
         seen: list[bytes] = []
 
@@ -317,6 +359,17 @@ class TestRecordedTraps:
             api.add_server(closed(), bad, "http://10.0.0.1:2633/RPC2")
         with pytest.raises(RefusedError):
             api.create_document(closed(), bad)
+
+
+def _pool(kind: str, states: list[tuple[int, int, int]]) -> str:
+    """A pool of objects: id, STATE, LCM_STATE (of VMs)."""
+    lcm = "<LCM_STATE>{}</LCM_STATE>" if kind == "VM" else ""
+    objects = "".join(
+        f"<{kind}><ID>{number}</ID><NAME>o{number}</NAME><STATE>{state}</STATE>"
+        f"{lcm.format(lcm_state)}</{kind}>"
+        for number, state, lcm_state in states
+    )
+    return f"<{kind}_POOL>{objects}</{kind}_POOL>"
 
 
 def good(value: str | int) -> bytes:

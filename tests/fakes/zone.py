@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from onebaton.errors import RefusedError, UnavailableError, ZoneRefusal
+from onebaton.examination import Transient, Transients
 from onebaton.model import OnedSettings, RaftState, RaftStatus, Server, Zone
 from onebaton.ports import Clock
 
@@ -56,6 +57,7 @@ class FakeZoneApi:
     :param before: called with the method and the endpoint before each call is answered; what
         it raises is the answer.
     :ivar calls: every call made: method, endpoint.
+    :ivar busy: operations in flight on VMs and images.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class FakeZoneApi:
         self.heartbeats: list[tuple[str, int]] = []
         self.pool: dict[int, str] = {}
         self.contents: dict[int, str] = {}
+        self.busy: list[Transient] = []
         self.before = before
         self._clock = clock
         self._timeout_s = timeout_s
@@ -169,6 +172,11 @@ class FakeZoneApi:
         self._asked("documents", endpoint)
         with self._lock:
             return {n: name for n, name in self.pool.items() if name.startswith(prefix)}
+
+    def transients(self, endpoint: str, *, limit: int) -> Transients:
+        self._asked("transients", endpoint)
+        found = tuple(self.busy[:limit])
+        return Transients(found, len(found), complete=len(self.busy) < limit)
 
     def _at(self, endpoint: str) -> FakeServer:
         if endpoint == self.vip:

@@ -7,8 +7,8 @@ from tests.fakes.worlds import ELSEWHERE, SLOTS, Lab, Machine, image, wanted, zo
 
 from onebaton.errors import RefusedError, Status
 from onebaton.model import UNKNOWN_SCHEMA, NodeState, Schema, Server
-from onebaton.plan.gates import version_key
 from onebaton.plan.roll import plan_roll
+from onebaton.plan.versions import version_key
 
 
 def reasons(lab: Lab) -> list[str]:

@@ -8,6 +8,8 @@ import pytest
 from onebaton.model import Image, Schema
 from onebaton.ui import tables
 from onebaton.views import (
+    DiagnosisRow,
+    DoctorView,
     GapRow,
     MemberRow,
     NodeRow,
@@ -170,3 +172,30 @@ def test_images(there, monkeypatch):
     assert "lab:1" in text
     assert "abababababab" in text
     assert digest not in text
+
+
+def test_the_doctor_tells_the_worst_first_and_the_way_out_of_each():
+    def row(check: str, verdict, blocks: bool) -> DiagnosisRow:
+        way_out = "" if verdict == "ok" else f"mend {check}"
+        return DiagnosisRow(check, verdict, blocks, f"{check} is so", "[seen]", "a trap", way_out)
+
+    rows = (
+        row("vip", "ok", False),
+        row("clock", "warning", False),
+        row("hooks", "unknown", True),
+        row("term", "blocker", True),
+    )
+    shown = io.StringIO()
+    tables.show(DoctorView("cloud", "6.10.5", 0.0, True, rows), shown)
+    text = shown.getvalue()
+    places = [text.index(f"mend {check}") for check in ("term", "hooks", "clock")]
+    assert places == sorted(places)
+    assert places[-1] < text.index("vip is so")
+    assert text.count("[seen]") == 4
+    assert text.count("a trap") == 3
+    assert text.rstrip().endswith(
+        "1 blocker, 1 unknown, 1 warning, 1 ok: no rollout before that is in order"
+    )
+    shown = io.StringIO()
+    tables.show(DoctorView("cloud", "6.10.5", 0.0, False, rows[:2]), shown)
+    assert "1 warning, 1 ok: nothing stands in the way of a rollout" in shown.getvalue()

@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from onebaton.adapters import objectstates
 from onebaton.adapters.deadline_http import DeadlineHttp, NoAnswerError
 from onebaton.adapters.oned_xmlrpc import FailedCallError, Failure, Long, decode, encode
 from onebaton.errors import RefusedError, UnavailableError, ZoneRefusal
+from onebaton.examination import Transient, Transients
 from onebaton.model import OnedSettings, RaftState, RaftStatus, Secret, Server, Zone
 
 T = TypeVar("T")
@@ -30,6 +32,8 @@ NO_EXISTS = 0x0400
 
 #: How long the new server may take to show in the leader's own list, in seconds.
 READ_BACK_S = 2.0
+#: Objects of a pool that are read by one call.
+PAGE = 500
 #: Longest text of a server that a message repeats.
 SHOWN_TEXT = 300
 
@@ -147,6 +151,25 @@ class OneZone:
         params = (-2, -1, -1, DOCUMENT_TYPE)
         found = self._read(endpoint, "documentpool.info", params, _documents)
         return {number: name for number, name in found.items() if name.startswith(prefix)}
+
+    def transients(self, endpoint: str, *, limit: int) -> Transients:
+        """VMs and images in the middle of an operation, read a page at a time."""
+        found: list[Transient] = []
+        looked_at, complete = 0, True
+        for method, states, name_of in objectstates.POOLS:
+            for start in range(0, limit, PAGE):
+                # -2: of all users; a negative end is a page's size (source:
+                # RequestManagerPoolInfoFilter.cc).
+                size = min(PAGE, limit - start)
+                params = (-2, start, -size, *states)
+                page = self._read(endpoint, method, params, name_of)
+                looked_at += page.count
+                found += page.transient
+                if page.count < size:
+                    break
+            else:
+                complete = False
+        return Transients(tuple(found), looked_at, complete)
 
     def _added(self, endpoint: str, name: str, server_endpoint: str) -> int:
         """The new server's id: addserver answers the zone's (measured note)."""

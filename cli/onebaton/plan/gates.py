@@ -8,12 +8,12 @@ what such a rollout leaves behind when it is interrupted (:attr:`Scene.interrupt
 :attr:`Scene.handing_over`) and nothing else.
 """
 
-import re
 from collections.abc import Callable, Iterator
 
 from onebaton.model import UNKNOWN_SCHEMA, Member, Node, NodeState
 from onebaton.plan.findings import Finding, refuse_if_any
 from onebaton.plan.scene import Scene
+from onebaton.plan.versions import version_key
 
 Gate = Callable[[Scene], Iterator[Finding]]
 
@@ -90,6 +90,11 @@ def settings_seen(scene: Scene) -> Iterator[Finding]:
 
 def members_healthy(scene: Scene) -> Iterator[Finding]:
     """Every member was seen healthy, but for the one that a step of ours was busy with."""
+    return (finding for _, finding in unhealthy(scene))
+
+
+def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
+    """Members that stand in the way, each with what is wrong with it."""
     busy_with = scene.interrupted
     for member in scene.down:
         if member is busy_with:
@@ -97,11 +102,14 @@ def members_healthy(scene: Scene) -> Iterator[Finding]:
         # Without any leader nobody is caught up; that is said once, by its own gate.
         if scene.leader is None and member.raft is not None:
             continue
-        yield Finding(
-            f"server {member.server.id} ({member.server.name}) is {_standing(member, scene)}",
-            member.problem or _evidence(member),
-            "A roll begins and goes on with healthy servers only: repair it, or take it out of "
-            "the zone for good, stopped and masked first.",
+        yield (
+            member,
+            Finding(
+                f"server {member.server.id} ({member.server.name}) is {_standing(member, scene)}",
+                member.problem or _evidence(member),
+                "A roll begins and goes on with healthy servers only: repair it, or take it out of "
+                "the zone for good, stopped and masked first.",
+            ),
         )
 
 
@@ -373,12 +381,6 @@ GATES: tuple[Gate, ...] = (
     nothing_only_there,
     seeds_replaceable,
 )
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Versions in their order: 6.10.0 comes after 6.9.1."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
 def _standing(member: Member, scene: Scene) -> str:

@@ -3,9 +3,19 @@
 from collections.abc import Sequence
 
 from onebaton.model import FrontEndFacts, Health, Member, Vip, World
+from onebaton.plan.diagnosis import Diagnosis
 from onebaton.plan.quorum import majority
 from onebaton.rollout.runner import Taken
-from onebaton.views import GapRow, MemberRow, NodeRow, ReportView, StatusView, StepRow
+from onebaton.views import (
+    DiagnosisRow,
+    DoctorView,
+    GapRow,
+    MemberRow,
+    NodeRow,
+    ReportView,
+    StatusView,
+    StepRow,
+)
 
 
 def status_view(world: World, vip: Vip, observed_at: float) -> StatusView:
@@ -88,6 +98,31 @@ def _problems(world: World) -> list[str]:
     if healthy < needed:
         found.append(f"{healthy} of {len(world.members)} servers are healthy, {needed} are needed")
     return found
+
+
+def doctor_view(
+    world: World, to_version: str, found: Sequence[Diagnosis], observed_at: float
+) -> DoctorView:
+    """What the doctor found."""
+    rows = tuple(
+        DiagnosisRow(
+            check=one.check,
+            verdict=one.verdict.value,
+            blocks=one.blocks,
+            what=one.what,
+            evidence=one.evidence,
+            why=one.why,
+            way_out=one.way_out,
+        )
+        for one in found
+    )
+    return DoctorView(
+        zone_name=world.zone.name,
+        to_version=to_version,
+        observed_at=observed_at,
+        blocked=any(one.blocks for one in found),
+        rows=rows,
+    )
 
 
 def report_view(

@@ -11,7 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from onebaton.model import Health, Image
-from onebaton.views import GapRow, MemberRow, NodeRow, PlanView, ReportView, StatusView, StepRow
+from onebaton.ui import diagnosis
+from onebaton.views import (
+    DoctorView,
+    GapRow,
+    MemberRow,
+    NodeRow,
+    PlanView,
+    ReportView,
+    StatusView,
+    StepRow,
+)
 
 #: Where no terminal says how wide it is: a log, whose reader scrolls.
 LOG_WIDTH = 200
@@ -28,7 +38,9 @@ _STYLES = {
 }
 
 
-def show(what: StatusView | PlanView | ReportView | Sequence[Image], stream: TextIO) -> None:
+def show(
+    what: StatusView | PlanView | ReportView | DoctorView | Sequence[Image], stream: TextIO
+) -> None:
     """Print a view's tables."""
     width = None if stream.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
     console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
@@ -39,6 +51,8 @@ def show(what: StatusView | PlanView | ReportView | Sequence[Image], stream: Tex
             parts = _plan(what)
         case ReportView():
             parts = _report(what)
+        case DoctorView():
+            parts = diagnosis.parts(what)
         case _:
             parts = iter([_images(what) if what else Text("no image was baked yet")])
     for part in parts:

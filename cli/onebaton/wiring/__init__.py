@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onebaton.plan.actions import Action, Plan
     from onebaton.rollout.lock import Lock
     from onebaton.rollout.runner import Taken
-    from onebaton.views import GapRow, PlanView, ReportView, StatusView
+    from onebaton.views import DoctorView, GapRow, PlanView, ReportView, StatusView
     from onebaton.wiring.cluster import Cluster
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "bootstrap",
     "destroy",
     "destroy_preview",
+    "doctor",
     "images",
     "plan",
     "rollout",
@@ -155,6 +156,28 @@ def status(options: Options) -> StatusView:
     with _opened(options) as cluster:
         world = cluster.observe()
         return status_view(world, cluster.config.zone.vip.to_model(), cluster.clock.now())
+
+
+def doctor(options: Options, *, window_s: float) -> DoctorView:
+    """Every precondition of a rollout, judged. Changes nothing.
+
+    :param window_s: shortest time over which the term is watched.
+    """
+    from onebaton.plan.diagnosis import diagnose
+    from onebaton.rollout.checkup import check_up
+    from onebaton.rollout.reporting import doctor_view
+
+    with _opened(options) as cluster:
+        cluster.platform.check()
+        wanted, baked = cluster.wanted_or_unbaked
+        world = cluster.observe()
+        options.reporter.progress(f"watching the zone for {window_s:g} s")
+        checkup = check_up(
+            cluster.api, cluster.examiner, world, clock=cluster.clock, window_s=window_s
+        )
+        vip = cluster.config.zone.vip.to_model()
+        found = diagnose(wanted, world, checkup, vip, baked=baked)
+        return doctor_view(world, wanted.image.version, found, cluster.clock.now())
 
 
 def destroy_preview(options: Options) -> tuple[str, ...]:

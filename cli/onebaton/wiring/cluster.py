@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from onebaton.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
+    from onebaton.adapters.ssh import Ssh
     from onebaton.bake.catalogue import Catalogue
     from onebaton.config import ClusterConfig
     from onebaton.model import Image, Secret, World
     from onebaton.plan.wanted import Wanted
-    from onebaton.ports import FrontEnds, Platform, Store, ZoneApi
+    from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
     from onebaton.steps.site import Site
     from onebaton.wiring.options import Options
 
@@ -115,19 +116,38 @@ class Cluster:
         )
 
     @cached_property
+    def ssh(self) -> Ssh:
+        """The way into the nodes."""
+        from onebaton.adapters.ssh import Ssh
+
+        known_hosts = self.state / "known_hosts"
+        return self._closing.enter_context(Ssh(self.config.ssh, known_hosts=known_hosts))
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        """The nodes over ssh, as the doctor looks at them."""
+        from onebaton.adapters.examination import SshExaminer
+
+        return SshExaminer(
+            self.ssh,
+            vip=self.config.zone.vip.to_model(),
+            database=self.config.database.name,
+            port=self.config.zone.port,
+            clock=self.clock,
+        )
+
+    @cached_property
     def frontends(self) -> FrontEnds:
         """The nodes over ssh."""
         from onebaton.adapters.frontends import SshFrontEnds
         from onebaton.adapters.nodeconfig import ZoneSettings
         from onebaton.adapters.secrets import resolve
-        from onebaton.adapters.ssh import Ssh
         from onebaton.adapters.templates import Templates
 
         config = self.config
         source = config.database.password
-        ssh = self._closing.enter_context(Ssh(config.ssh, known_hosts=self.state / "known_hosts"))
         return SshFrontEnds(
-            ssh,
+            self.ssh,
             zone=ZoneSettings(config.zone.id, config.zone.vip.to_model(), config.zone.port),
             database=config.database,
             oned=config.oned,
@@ -159,6 +179,30 @@ class Cluster:
     @cached_property
     def wanted(self) -> Wanted:
         """What the planner is to reach."""
+        return self._wanting(self.image)
+
+    @property
+    def wanted_or_unbaked(self) -> tuple[Wanted, bool]:
+        """The same, also where the image is still to be baked; and whether it was baked."""
+        from onebaton.model import UNKNOWN_SCHEMA, Image
+
+        with contextlib.suppress(RefusedError):
+            return self.wanted, True
+        version = self.config.image.version
+        image = Image(
+            name=f"OpenNebula {version}",
+            digest="",
+            version=version,
+            schema=UNKNOWN_SCHEMA,
+            platform=self.platform.kind,
+            base=self.config.image.base,
+            recipe_digest="",
+            built_at="",
+            packer_version="",
+        )
+        return self._wanting(image), False
+
+    def _wanting(self, image: Image) -> Wanted:
         from onebaton.plan.wanted import Limits, Wanted
 
         config = self.config
@@ -166,7 +210,7 @@ class Cluster:
             zone=config.zone.name,
             size=config.zone.size,
             strategy=config.rollout.strategy,
-            image=self.image,
+            image=image,
             slots={
                 name: tuple(str(address) for address in addresses)
                 for name, addresses in config.network.generations.items()
