@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from onebaton.model import Image
-from onebaton.views import PlanView, ReportView, StatusView
+from onebaton.views import PlanView, RehearsalView, ReportView, StatusView
 
 #: What commands show.
-Shown = StatusView | PlanView | ReportView | Sequence[Image]
+Shown = StatusView | PlanView | ReportView | RehearsalView | Sequence[Image]
 
 
 def show(what: Shown, *, as_json: bool = False) -> None:
@@ -20,7 +20,7 @@ def show(what: Shown, *, as_json: bool = False) -> None:
     if as_json:
         show_json(
             asdict(what)
-            if isinstance(what, StatusView | PlanView | ReportView)
+            if isinstance(what, StatusView | PlanView | ReportView | RehearsalView)
             else [asdict(image) for image in what]
         )
         return

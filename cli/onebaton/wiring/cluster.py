@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from onebaton.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
+    from onebaton.adapters.ssh import Ssh
     from onebaton.bake.catalogue import Catalogue
     from onebaton.config import ClusterConfig
+    from onebaton.migration import Migrations
     from onebaton.model import Image, Secret, World
     from onebaton.plan.wanted import Wanted
     from onebaton.ports import FrontEnds, Platform, Store, ZoneApi
@@ -115,19 +117,38 @@ class Cluster:
         )
 
     @cached_property
+    def _ssh(self) -> Ssh:
+        from onebaton.adapters.ssh import Ssh
+
+        return self._closing.enter_context(
+            Ssh(self.config.ssh, known_hosts=self.state / "known_hosts")
+        )
+
+    @cached_property
+    def migrations(self) -> Migrations:
+        """The next release at work on a copy, over ssh."""
+        from onebaton.adapters.migrations import SshMigrations
+
+        return SshMigrations(
+            self._ssh,
+            database=self.config.database,
+            vip=str(self.config.zone.vip.address.ip),
+            port=self.config.zone.port,
+            ssh_port=self.config.ssh.port,
+        )
+
+    @cached_property
     def frontends(self) -> FrontEnds:
         """The nodes over ssh."""
         from onebaton.adapters.frontends import SshFrontEnds
         from onebaton.adapters.nodeconfig import ZoneSettings
         from onebaton.adapters.secrets import resolve
-        from onebaton.adapters.ssh import Ssh
         from onebaton.adapters.templates import Templates
 
         config = self.config
         source = config.database.password
-        ssh = self._closing.enter_context(Ssh(config.ssh, known_hosts=self.state / "known_hosts"))
         return SshFrontEnds(
-            ssh,
+            self._ssh,
             zone=ZoneSettings(config.zone.id, config.zone.vip.to_model(), config.zone.port),
             database=config.database,
             oned=config.oned,
