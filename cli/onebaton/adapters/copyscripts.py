@@ -86,8 +86,8 @@ def onedb_script(words: str, *, copy: str, user: str, port: int) -> str:
     """Run ``onedb`` on the copy to its end; prints ``status=``, ``ms=``, ``peak_kib=``, then all.
 
     It refuses while an API answers at ONE_XMLRPC, which on a node may name the virtual IP
-    (measured note), so it is pointed at the node itself. VmHWM of each of its processes is its
-    peak already; it has only to be read before the process ends.
+    (measured note), so it is pointed at the node itself. VmHWM of a process is its peak already;
+    it has only to be read now and then before it ends.
 
     :param words: the command with its options.
     :param port: of the node's own API.
@@ -102,14 +102,11 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 peak=0
 look() {{
-  local folder stat key value
-  for folder in /proc/[0-9]*; do
-    stat=$(cat "$folder/stat" 2>/dev/null) || continue
-    set -- ${{stat##*) }}
-    [ "$3" = "$job" ] || continue
+  local pid key value
+  for pid in $(pgrep -g "$job"); do
     while read -r key value _; do
       [ "$key" != VmHWM: ] || [ "$value" -le "$peak" ] || peak=$value
-    done < <(cat "$folder/status" 2>/dev/null)
+    done < "/proc/$pid/status"
   done
 }}
 begin=$(date +%s%N)
@@ -118,7 +115,7 @@ runuser -u oneadmin -- env HOME=/var/lib/one onedb {words} -S localhost -u {user
   </dev/null >"$out" 2>&1 &
 job=$!
 set +m
-(while kill -0 "$job" 2>/dev/null; do look; echo "$peak"; sleep 0.2; done) > "$out.peak" &
+(while kill -0 "$job"; do look; echo "$peak"; sleep 0.05; done) > "$out.peak" 2>/dev/null &
 status=0
 wait "$job" || status=$?
 end=$(date +%s%N)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from onebaton.errors import OnebatonError, RefusedError, StepFailedError
 from onebaton.migration import Migrations, OnedbRun
-from onebaton.model import Host, Member, NodeSpec, NodeState, Secret
+from onebaton.model import Host, Member, NodeSpec, Secret
 from onebaton.plan import rehearsal as judge
 from onebaton.plan.findings import refuse_if_any
 from onebaton.plan.gates import require_open, same_schema
@@ -108,14 +108,13 @@ class Rehearsal:
         :raises RefusedError: if a gate is shut, or new nodes are in the zone already.
         """
         scene = Scene.of(self.wanted, self.site.observe())
-        for spec in scene.targets[:1]:
-            node = scene.node_of(spec)
-            running = node is not None and node.state is NodeState.RUNNING
-            if node is None or not running or scene.member_of(spec) is not None:
-                continue
-            if spec.name in scene.world.node_facts and self.migrations.clear(node.host):
-                self.site.reporter.note(f"cleared what an earlier rehearsal left on {spec.name}")
-                scene = Scene.of(self.wanted, self.site.observe())
+        # Whatever image it was of: an oned that runs outside of the zone shuts a gate.
+        outside = [n for n in scene.world.nodes if n.spec.name in scene.world.node_facts]
+        cleared = [node.spec.name for node in outside if self.migrations.clear(node.host)]
+        if cleared:
+            names = ", ".join(cleared)
+            self.site.reporter.note(f"cleared what an earlier rehearsal left on {names}")
+            scene = Scene.of(self.wanted, self.site.observe())
         require_open(scene, leaving_out=(same_schema,), again=self.again)
         if scene.new:
             raise RefusedError(

@@ -175,7 +175,7 @@ def _rehearsal(view: RehearsalView) -> Iterator[RenderableType]:
 
 def _changes(tables: Sequence[TableRow]) -> Table:
     right = ("rows before", "after")
-    table = _table("table", "rows before", "after", "the migration", "", right=right)
+    table = _table("table", "rows before", "after", "the migration", "loss", right=right)
     for row in tables:
         accepted = "accepted" if row.accepted else None
         cells = (row.name, row.rows_before, row.rows_after, row.change, accepted)
