@@ -32,11 +32,14 @@ class Contents:
 
     :param rows: number of rows by table.
     :param sums: ``CHECKSUM TABLE`` by table; ``None`` where MariaDB had none.
+    :param shapes: names and types of the columns by table, in their order: a checksum does not
+        change with a column that is added and NULL in every row (tried with MariaDB 10.11).
     :param size_bytes: of data and indexes together.
     """
 
     rows: Mapping[str, int]
     sums: Mapping[str, int | None]
+    shapes: Mapping[str, tuple[str, ...]]
     size_bytes: int
 
 

@@ -111,6 +111,7 @@ class FakeMigrations:
                 name: zlib.crc32(repr(sorted(rows.items())).encode())
                 for name, rows in tables.items()
             },
+            dict.fromkeys(tables, ("key", "value")),
             sum(map(_size, tables.values())),
         )
 

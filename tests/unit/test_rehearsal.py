@@ -1,5 +1,7 @@
 """What a rehearsal concludes from what was seen on a copy."""
 
+from dataclasses import replace
+
 import pytest
 
 from onebaton.migration import Contents
@@ -21,6 +23,7 @@ def contents(**tables: tuple[int, int | None]) -> Contents:
     return Contents(
         {name: rows for name, (rows, _) in tables.items()},
         {name: checksum for name, (_, checksum) in tables.items()},
+        dict.fromkeys(tables, ("oid int(11) NO",)),
         1,
     )
 
@@ -81,6 +84,13 @@ def test_tables_are_told_apart_by_what_the_migration_did_to_them():
         ("made", None, 1, "new"),
     }
     assert [t.name for t in changes if t.lost] == ["dropped", "shorter"]
+
+
+def test_a_column_that_is_null_everywhere_is_a_change_too():
+    before = contents(vm_pool=(3, 7))
+    shape = (*before.shapes["vm_pool"], "resched int(11) YES")
+    after = replace(before, shapes={"vm_pool": shape})
+    assert [t.change for t in rehearsal.compare(before, after)] == ["changed"]
 
 
 def test_each_loss_is_named_with_its_counts_unless_it_was_accepted():

@@ -279,12 +279,23 @@ def contents_of(database: Database) -> Contents:
     )
     names = [name for name, _ in found]
     if not names:
-        return Contents({}, {}, 0)
+        return Contents({}, {}, {}, 0)
     counting = " UNION ALL ".join(f"SELECT '{n}', COUNT(*) FROM `{n}`" for n in names)  # noqa: S608
     rows = database.rows(counting, what=what, timeout_s=LONG_TIMEOUT_S)
     listed = ", ".join(f"`{name}`" for name in names)
     sums = database.rows(f"CHECKSUM TABLE {listed}", what=what, timeout_s=LONG_TIMEOUT_S)
+    columns = database.rows(
+        "SELECT table_name, column_name, column_type, is_nullable FROM information_schema.columns "
+        "WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position",
+        what=what,
+        timeout_s=SHORT_TIMEOUT_S,
+    )
+    shapes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+    for table, *column in columns:
+        if table in shapes:  # and no view
+            shapes[table] += (" ".join(column),)
     return Contents(
+        shapes=shapes,
         rows={name: int(count) for name, count in rows},
         sums={n.rpartition(".")[2]: None if s == "NULL" else int(s) for n, s in sums},
         size_bytes=sum(int(size) for _, size in found if size != "NULL"),

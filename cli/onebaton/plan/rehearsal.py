@@ -121,9 +121,13 @@ def _compared(name: str, before: Contents, after: Contents) -> TableChange:
         change = "lost rows" if old else "gone"
     elif new < old:
         change = "lost rows"
-    elif new != old or before.sums.get(name) != after.sums.get(name):
+    elif new != old or _content(before, name) != _content(after, name):
         change = "changed"
     return TableChange(name, old, new, change)
+
+
+def _content(contents: Contents, name: str) -> tuple[int | None, tuple[str, ...] | None]:
+    return contents.sums.get(name), contents.shapes.get(name)
 
 
 def losses(changes: Iterable[TableChange], accepted: Collection[str]) -> tuple[Finding, ...]:
