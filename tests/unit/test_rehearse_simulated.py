@@ -15,7 +15,7 @@ from tests.unit.test_rollout_simulated import AtOnce
 
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import RefusedError, StepFailedError
-from onebaton.model import Schema, Secret, Vip
+from onebaton.model import NodeState, Schema, Secret, Vip
 from onebaton.plan import rehearsal as judge
 from onebaton.plan.wanted import Wanted
 from onebaton.rollout.observe import observe
@@ -201,6 +201,24 @@ def test_a_follower_that_is_down_shuts_the_gate():
         there.rehearse()
     assert "z-a3" in caught.value.details[0]
     assert [n.spec.name for n in there.cluster.platform.nodes()] == ["z-a1", "z-a2", "z-a3"]
+
+
+def test_a_member_that_vanishes_meanwhile_is_not_replaced():
+    """Destroying the rehearsal's node asks the platform for all others: not with one missing."""
+    there = stage()
+
+    def vanish(what: str) -> None:
+        if what == "after start_fenced z-b1":
+            there.cluster.lose("z-a3")
+
+    there.cluster.at_point = vanish
+    there.rehearse()
+
+    states = {node.spec.name: node.state for node in there.cluster.platform.nodes()}
+    assert states["z-a3"] is NodeState.VANISHED
+    machine = there.cluster.machines["z-b1"]
+    assert (machine.active, machine.masked) == (False, True)
+    assert not there.migrations.left
 
 
 def test_a_zone_that_is_there_already_has_nothing_to_rehearse():

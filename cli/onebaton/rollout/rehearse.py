@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from onebaton.errors import OnebatonError, RefusedError, StepFailedError
 from onebaton.migration import Migrations, OnedbRun
-from onebaton.model import Host, Member, NodeSpec, Secret
+from onebaton.model import Host, Member, NodeSpec, NodeState, Secret
 from onebaton.plan import rehearsal as judge
 from onebaton.plan.findings import refuse_if_any
 from onebaton.plan.gates import require_open, same_schema
@@ -131,6 +131,15 @@ class Rehearsal:
             raise RefusedError(
                 "no server can be copied from",
                 resolution="See `onebaton status`: a healthy follower is needed.",
+            )
+        # A platform replaces what does not run: production's machines must not be among that.
+        others = [node for node in scene.world.nodes if not _collide(node.spec, spec)]
+        down = [node.spec.name for node in others if node.state is not NodeState.RUNNING]
+        if down:
+            raise RefusedError(
+                f"machines of this cluster do not run: {', '.join(down)}",
+                resolution="A new node asked for now would have them replaced too. Start them, "
+                "or let a rollout finish, then rehearse again.",
             )
         in_the_way = tuple(node.host for node in scene.blocking if _collide(node.spec, spec))
         begin = site.clock.monotonic()
@@ -303,12 +312,21 @@ class Rehearsal:
         mine = [node for node in nodes if node.spec == spec]
         if not mine:
             return
-        if keep:
-            self.migrations.clear(mine[0].host)
-            self.site.reporter.note(f"{spec.name} is kept, warm; its oned is stopped and masked")
-            return
-        self.site.platform.apply([node.spec for node in nodes if node.spec != spec])
-        self.site.reporter.note(f"{spec.name} is destroyed")
+        host, others = mine[0].host, [node for node in nodes if node.spec != spec]
+        if not keep:
+            # A platform replaces what does not run, and that may be a member by now.
+            down = [node.spec.name for node in others if node.state is not NodeState.RUNNING]
+            if not down:
+                self.site.platform.apply([node.spec for node in others])
+                self.site.reporter.note(f"{spec.name} is destroyed")
+                return
+            self.site.reporter.warn(
+                f"{', '.join(down)} does not run: nothing is asked of the platform, and "
+                f"{spec.name} stays until the next rehearsal"
+            )
+        self.site.frontends.stop(host, mask=True, timeout_s=self.site.timeouts.stop_s)
+        self.migrations.clear(host)
+        self.site.reporter.note(f"{spec.name} is kept; its oned is stopped and masked")
 
     def _leave_after_failure(self, spec: NodeSpec, *, keep: bool) -> None:
         """The same, without hiding why it is left."""
