@@ -34,13 +34,11 @@ class Contents:
     :param sums: ``CHECKSUM TABLE`` by table; ``None`` where MariaDB had none.
     :param shapes: names and types of the columns by table, in their order: a checksum does not
         change with a column that is added and NULL in every row (tried with MariaDB 10.11).
-    :param size_bytes: of data and indexes together.
     """
 
     rows: Mapping[str, int]
     sums: Mapping[str, int | None]
     shapes: Mapping[str, tuple[str, ...]]
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Migrations(Protocol):
         ...
 
     def database_bytes(self, host: Host) -> int:
-        """Size of the node's OpenNebula database, data and indexes; 0 if there is none."""
+        """Room that the node's OpenNebula database takes on its disk; 0 if there is none."""
         ...
 
     def oracle(self, host: Host) -> OracleAnswer:

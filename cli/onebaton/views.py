@@ -212,7 +212,7 @@ class RehearsalView:
     :param files: what changed in ``/var/lib/one/.one``, a line each.
     :param pools: objects that the next ``oned`` answered, by table.
     :param parts: what was done, and how long it took.
-    :param database_bytes: data and indexes of the copy.
+    :param database_bytes: room that the database takes on the node's disk.
     :param peak_rss_bytes: of the migrator.
     :param fsck_errors: found on the migrated copy; ``None`` if it did not say.
     :param forecast: of the time without writes, the plain way.

@@ -112,7 +112,6 @@ class FakeMigrations:
                 for name, rows in tables.items()
             },
             dict.fromkeys(tables, ("key", "value")),
-            sum(map(_size, tables.values())),
         )
 
     def secret_files(self, host: Host) -> Mapping[str, str]:

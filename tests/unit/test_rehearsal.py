@@ -24,7 +24,6 @@ def contents(**tables: tuple[int, int | None]) -> Contents:
         {name: rows for name, (rows, _) in tables.items()},
         {name: checksum for name, (_, checksum) in tables.items()},
         dict.fromkeys(tables, ("oid int(11) NO",)),
-        1,
     )
 
 

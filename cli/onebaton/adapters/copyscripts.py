@@ -48,6 +48,20 @@ echo cleared
 """  # noqa: S608 - names are checked by the configuration
 
 
+def size_script(database: str) -> str:
+    """Print the size of a database as the server's statistics and as its files have it, in bytes.
+
+    The statistics are behind after a bulk load (seen: 1.3 MiB said of 12); tables need not have
+    files of their own.
+    """
+    return f"""{SQL_FUNCTION}
+sql -e "SELECT COALESCE(SUM(data_length + index_length), 0) FROM information_schema.tables
+  WHERE table_schema = '{database}'"
+data=$(sql -e 'SELECT @@datadir')
+[ ! -d "$data/{database}" ] || du -s -B 1 "$data/{database}" | cut -f 1
+"""  # noqa: S608 - names are checked by the configuration
+
+
 def copy_script(*, warm: str, copy: str, user: str) -> str:
     """Make the copy anew, from one snapshot, and let the database's user in."""
     return f"""{SQL_FUNCTION}

@@ -21,7 +21,7 @@ from onebaton.model import Host, Secret
 
 SHORT_TIMEOUT_S = 30.0
 #: For reading all of a table or a pool.
-LONG_TIMEOUT_S = 300.0
+LONG_TIMEOUT_S = 1800.0
 #: Longest name of a database.
 MAX_NAME = 64
 
@@ -83,13 +83,9 @@ class SshMigrations:
 
     def database_bytes(self, host: Host) -> int:
         """See ``Migrations.database_bytes``."""
-        rows = NodeDatabase(self._ssh, host, self._warm).administer(
-            "SELECT COALESCE(SUM(data_length + index_length), 0) FROM information_schema.tables "  # noqa: S608
-            f"WHERE table_schema = '{self._warm}'",
-            what="measuring the database",
-            timeout_s=SHORT_TIMEOUT_S,
-        )
-        return int(rows[0][0])
+        script = copyscripts.size_script(self._warm)
+        done = self._run(host, script, "measuring the database", timeout_s=SHORT_TIMEOUT_S)
+        return max(int(size) for size in done.stdout.split())
 
     def oracle(self, host: Host) -> OracleAnswer:
         """See ``Migrations.oracle``."""
@@ -269,17 +265,17 @@ def objects_in(pool: str) -> int:
 
 
 def contents_of(database: Database) -> Contents:
-    """Rows, checksums and size of all tables of a database that nobody writes to."""
+    """Rows, checksums and columns of all tables of a database that nobody writes to."""
     what = "counting the rows of the copy"
     found = database.rows(
-        "SELECT table_name, data_length + index_length FROM information_schema.tables "
+        "SELECT table_name FROM information_schema.tables "
         "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name",
         what=what,
         timeout_s=SHORT_TIMEOUT_S,
     )
-    names = [name for name, _ in found]
+    names = [name for (name,) in found]
     if not names:
-        return Contents({}, {}, {}, 0)
+        return Contents({}, {}, {})
     counting = " UNION ALL ".join(f"SELECT '{n}', COUNT(*) FROM `{n}`" for n in names)  # noqa: S608
     rows = database.rows(counting, what=what, timeout_s=LONG_TIMEOUT_S)
     listed = ", ".join(f"`{name}`" for name in names)
@@ -298,7 +294,6 @@ def contents_of(database: Database) -> Contents:
         shapes=shapes,
         rows={name: int(count) for name, count in rows},
         sums={n.rpartition(".")[2]: None if s == "NULL" else int(s) for n, s in sums},
-        size_bytes=sum(int(size) for _, size in found if size != "NULL"),
     )
 
 

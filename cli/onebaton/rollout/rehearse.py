@@ -262,7 +262,7 @@ class Rehearsal:
             files=judge.changed_files(files, migrations.secret_files(host)),
             pools=tuple(sorted(pools.items())),
             parts=tuple(watch.parts),
-            database_bytes=before.size_bytes,
+            database_bytes=migrations.database_bytes(host),
             peak_rss_bytes=upgrade.peak_rss_bytes,
             fsck_errors=_fsck_errors(fsck.lines),
             forecast=tuple(PartRow(p.what, p.seconds, p.source) for p in forecast),
