@@ -9,22 +9,20 @@ from tests.fakes import simulated
 from tests.fakes.migrations import FakeMigrations, FakeMigrator
 from tests.fakes.reporter import ListReporter
 from tests.fakes.simulated import PASSWORD, TRAFFIC, USER, VIP, DiedError, SimulatedCluster
+from tests.fakes.simulated_tool import OLD, AtOnce, Tool
 from tests.fakes.worlds import SLOTS, image, wanted
-from tests.fakes.zone import endpoint
-from tests.unit.test_rollout_simulated import AtOnce
 
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import RefusedError, StepFailedError
 from onebaton.model import NodeState, Schema, Secret, Vip
 from onebaton.plan import rehearsal as judge
 from onebaton.plan.wanted import Wanted
-from onebaton.rollout.observe import observe
 from onebaton.rollout.rehearse import Rehearsal
 from onebaton.steps.site import Site
 from onebaton.views import RehearsalView
 
 NEXT_SCHEMA = Schema("7.0.0", "7.0.0")
-OLD, NEXT = image("6.10.0"), image("7.0.2", schema=NEXT_SCHEMA)
+NEXT = image("7.0.2", schema=NEXT_SCHEMA)
 
 
 @dataclass
@@ -37,21 +35,13 @@ class Stage:
 
     def rehearse(self, *accepted: str, keep: bool = False) -> RehearsalView:
         cluster = self.cluster
-        addresses = [address for slot in self.goal.slots.values() for address in slot]
         site = Site(
             api=cluster.api,
             frontends=cluster.frontends,
             platform=cluster.platform,
             clock=cluster.clock,
             reporter=ListReporter(),
-            observe=lambda: observe(
-                cluster.api,
-                cluster.frontends,
-                cluster.platform,
-                endpoints=[endpoint(a) for a in (VIP, *addresses)],
-                max_lag_records=50,
-                clock=cluster.clock,
-            ),
+            observe=Tool(cluster, self.goal).observe,
             vip=Vip(VIP, 24, "eth0"),
             port=2633,
             oned=OnedConfig(),
@@ -209,7 +199,8 @@ def test_a_member_that_vanishes_meanwhile_is_not_replaced():
 
     def vanish(what: str) -> None:
         if what == "after start_fenced z-b1":
-            there.cluster.lose("z-a3")
+            there.cluster.switch_off("z-a3")
+            there.cluster.platform.lose("z-a3")
 
     there.cluster.at_point = vanish
     there.rehearse()

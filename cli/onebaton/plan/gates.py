@@ -18,17 +18,13 @@ from onebaton.plan.scene import Scene
 Gate = Callable[[Scene], Iterator[Finding]]
 
 
-def require_open(
-    scene: Scene, *, leaving_out: Collection[Gate] = (), again: str = "onebaton plan"
-) -> None:
+def require_open(scene: Scene, *, but: Collection[Gate] = (), again: str = "onebaton plan") -> None:
     """See that no gate is shut.
 
-    :param leaving_out: gates that do not count for what is to be done.
-    :param again: what to run once all is in order.
+    :param but: gates that do not count for what is to be done.
     :raises RefusedError: with the findings of all gates, if there are any.
     """
-    gates = [gate for gate in GATES if gate not in leaving_out]
-    found = [finding for gate in gates for finding in gate(scene)]
+    found = [finding for gate in GATES if gate not in but for finding in gate(scene)]
     refuse_if_any(scene.wanted.zone, found, again=again)
 
 

@@ -115,7 +115,7 @@ class Rehearsal:
             names = ", ".join(cleared)
             self.site.reporter.note(f"cleared what an earlier rehearsal left on {names}")
             scene = Scene.of(self.wanted, self.site.observe())
-        require_open(scene, leaving_out=(same_schema,), again=self.again)
+        require_open(scene, but=(same_schema,), again=self.again)
         if scene.new:
             raise RefusedError(
                 f"servers of this image are in the zone already: "
