@@ -31,6 +31,19 @@ def test_on_the_copy_oned_knows_the_copy_and_no_virtual_ip():
     assert "# kept" in text
 
 
+@pytest.mark.parametrize("name", ["opennebula", "x" * 64, "x" * 54 + "_rehearsal"])
+def test_the_copy_is_never_the_database_itself(name):
+    copy = migrations.copy_name(name)
+    assert copy != name
+    assert len(copy) <= 64
+
+
+def test_objects_are_counted_and_quotas_are_not():
+    pool = "<USER_POOL><USER/><QUOTAS/><USER/><DEFAULT_USER_QUOTAS/></USER_POOL>"
+    assert migrations.objects_in(pool) == 2
+    assert migrations.objects_in("<VM_POOL></VM_POOL>") == 0
+
+
 def test_a_run_of_onedb_is_read_with_its_cost():
     run = migrations.onedb_run("status=2\nms=1234\npeak_kib=2048\n\nfirst\n  second \n\n")
     assert (run.status, run.seconds, run.peak_rss_bytes) == (2, 1.234, 2048 * 1024)

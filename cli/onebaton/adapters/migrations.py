@@ -69,7 +69,7 @@ class SshMigrations:
         self._ssh = ssh
         self._warm = database.name
         self._user = database.user
-        self._copy = f"{database.name[: MAX_NAME - len('_rehearsal')]}_rehearsal"
+        self._copy = copy_name(database.name)
         self._vip = vip
         self._port = port
         self._ssh_port = ssh_port
@@ -253,6 +253,15 @@ class SshMigrations:
     def _require(done: Completed, what: str) -> None:
         if done.status != 0:
             raise ProgramError(done, what=what)
+
+
+def copy_name(database: str) -> str:
+    """Name of the copy, derived from the database's and never the same."""
+    for ending in ("_rehearsal", "_rehearsed"):
+        name = f"{database[: MAX_NAME - len(ending)]}{ending}"
+        if name != database:
+            break
+    return name
 
 
 def objects_in(pool: str) -> int:

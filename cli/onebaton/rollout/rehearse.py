@@ -132,7 +132,7 @@ class Rehearsal:
                 "no server can be copied from",
                 resolution="See `onebaton status`: a healthy follower is needed.",
             )
-        # A platform replaces what does not run: production's machines must not be among that.
+        # A platform may replace what does not run: production must not be among that.
         others = [node for node in scene.world.nodes if not _collide(node.spec, spec)]
         down = [node.spec.name for node in others if node.state is not NodeState.RUNNING]
         if down:
@@ -314,7 +314,7 @@ class Rehearsal:
             return
         host, others = mine[0].host, [node for node in nodes if node.spec != spec]
         if not keep:
-            # A platform replaces what does not run, and that may be a member by now.
+            # A platform may replace what does not run, and that may be a member by now.
             down = [node.spec.name for node in others if node.state is not NodeState.RUNNING]
             if not down:
                 self.site.platform.apply([node.spec for node in others])
