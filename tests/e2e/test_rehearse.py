@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.conftest import NEW, NEXT_SCHEMA
+from tests.e2e.conftest import NEW, NEXT_SCHEMA, wait_whole
 from tests.e2e.lab import Lab
 from tests.e2e.running import Arguments, run, running
 
@@ -56,6 +56,7 @@ def documented(zone: Lab) -> Iterator[Lab]:
         zone.call(zone.vip, "one.document.allocate", body.format(number), FOREIGN)
         for number in range(DOCUMENTS)
     ]
+    wait_whole(zone)
     yield zone
     for number in ids:
         zone.call(zone.vip, "one.document.delete", number)

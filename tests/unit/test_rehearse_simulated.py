@@ -132,6 +132,21 @@ def test_a_kept_node_is_warm_masked_and_used_again():
     assert "z-b1" not in there.cluster.machines
 
 
+def test_a_node_kept_from_another_image_is_replaced_and_seeded_anew():
+    there = stage()
+    there.rehearse(keep=True)
+    before = there.cluster.machines["z-b1"]
+    later = image("7.0.3", schema=NEXT_SCHEMA)
+    there.cluster.platform.images[later.name] = later.digest
+    there.cluster._versions[later.digest] = later.version
+    there.goal = wanted(3, of=later)
+
+    view = there.rehearse(keep=True)
+
+    assert any(part.what.startswith("seed") for part in view.parts)
+    assert there.cluster.machines["z-b1"] is not before
+
+
 def test_the_same_schema_needs_no_cut_over():
     there = stage(FakeMigrator(Schema("6.10.0", "6.10.0")), of="6.10.5")
     view = there.rehearse()

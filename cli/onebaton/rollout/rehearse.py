@@ -142,6 +142,8 @@ class Rehearsal:
                 "or let a rollout finish, then rehearse again.",
             )
         in_the_way = tuple(node.host for node in scene.blocking if _collide(node.spec, spec))
+        # What was seen of a machine that is replaced now says nothing of the new one.
+        is_warm = scene.is_up(spec) and scene.is_seeded(spec)
         begin = site.clock.monotonic()
         if in_the_way:
             self._take(DestroyStep("rehearse:clear-the-way", site, in_the_way))
@@ -150,7 +152,7 @@ class Rehearsal:
         stage = Stage(spec, self._host(spec), source)
         self.migrations.clear(stage.host)
         self._require_room(stage)
-        if scene.is_seeded(spec):
+        if is_warm:
             site.reporter.note(f"{spec.name} was kept, and is brought level")
         else:
             begin = site.clock.monotonic()
