@@ -22,6 +22,7 @@ COMMANDS = {
     "images": "list the images that were baked",
     "bootstrap": "found a new zone from an image",
     "plan": "show what a rollout would do, and why",
+    "rehearse": "try a change of the database schema on a copy",
     "rollout": "bring the zone onto the configured image, step by step",
     "status": "show the zone, its servers and their nodes",
     "doctor": "examine the zone before a rollout: what stands in the way",

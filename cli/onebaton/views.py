@@ -202,3 +202,80 @@ class DoctorView:
     observed_at: float
     blocked: bool
     rows: tuple[DiagnosisRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A table before and after the migration; ``None`` where there is no such table.
+
+    :param change: left alone, changed, lost rows, new, gone.
+    :param accepted: its loss was accepted by name.
+    """
+
+    name: str
+    rows_before: int | None
+    rows_after: int | None
+    change: str
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """A part of something that takes time.
+
+    :param source: how the number is known; empty where it was simply measured.
+    """
+
+    what: str
+    seconds: float
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalView:
+    """What a rehearsal of a schema change found.
+
+    The fingerprint of what it is true for: ``image_digest``, both schemas, ``log_index``,
+    ``began_at``.
+
+    :param verdict: ``roll`` if the schema is the same, else ``cut-over``.
+    :param log_index: last record of the zone's log in the copy.
+    :param source: name of the machine the copy was seeded from.
+    :param node: name of the machine it took place on.
+    :param migrators: in the order they run.
+    :param tables: by name.
+    :param files: what changed in ``/var/lib/one/.one``, a line each.
+    :param pools: objects that the next ``oned`` answered, by table.
+    :param parts: what was done, and how long it took.
+    :param database_bytes: room that the database takes on the node's disk.
+    :param peak_rss_bytes: of the migrator.
+    :param fsck_errors: found on the migrated copy; ``None`` if it did not say.
+    :param forecast: of the time without writes, the plain way.
+    :param refusals: why a rollout must not go on, a sentence each.
+    :param kept_as: file that holds this.
+    """
+
+    title: str
+    verdict: str
+    version: str
+    image: str
+    image_digest: str
+    from_schema: str
+    to_schema: str
+    log_index: int
+    began_at: float
+    source: str
+    node: str
+    migrators: tuple[str, ...] = ()
+    tables: tuple[TableRow, ...] = ()
+    files: tuple[str, ...] = ()
+    pools: tuple[tuple[str, int], ...] = ()
+    parts: tuple[PartRow, ...] = ()
+    database_bytes: int = 0
+    peak_rss_bytes: int = 0
+    fsck_errors: int | None = None
+    forecast: tuple[PartRow, ...] = ()
+    forecast_s: float | None = None
+    refusals: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    kept_as: str = ""

@@ -8,7 +8,7 @@ what such a rollout leaves behind when it is interrupted (:attr:`Scene.interrupt
 :attr:`Scene.handing_over`) and nothing else.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from onebaton.model import UNKNOWN_SCHEMA, Member, Node, NodeState
 from onebaton.plan.findings import Finding, refuse_if_any
@@ -18,13 +18,14 @@ from onebaton.plan.versions import version_key
 Gate = Callable[[Scene], Iterator[Finding]]
 
 
-def require_open(scene: Scene) -> None:
+def require_open(scene: Scene, *, but: Collection[Gate] = (), again: str = "onebaton plan") -> None:
     """See that no gate is shut.
 
+    :param but: gates that do not count for what is to be done.
     :raises RefusedError: with the findings of all gates, if there are any.
     """
-    found = [finding for gate in GATES for finding in gate(scene)]
-    refuse_if_any(scene.wanted.zone, found, again="onebaton plan")
+    found = [finding for gate in GATES if gate not in but for finding in gate(scene)]
+    refuse_if_any(scene.wanted.zone, found, again=again)
 
 
 def one_leader(scene: Scene) -> Iterator[Finding]:
@@ -205,7 +206,8 @@ def same_schema(scene: Scene) -> Iterator[Finding]:
                 f"{member.server.name} has {member.facts.schema}, "
                 f"{scene.wanted.image.version} requires {required}",
                 "Servers of both cannot serve one zone, so this cannot be rolled. Choose a "
-                "version of the same schema, or plan a cut-over.",
+                "version of the same schema, or see on a copy what a cut-over would do "
+                f"(`onebaton rehearse --version {scene.wanted.image.version}`).",
             )
 
 

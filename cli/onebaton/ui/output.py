@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from onebaton.model import Image
-from onebaton.views import DoctorView, PlanView, ReportView, StatusView
+from onebaton.views import DoctorView, PlanView, RehearsalView, ReportView, StatusView
 
 #: What commands show.
-Shown = StatusView | PlanView | ReportView | DoctorView | Sequence[Image]
+View = StatusView | PlanView | ReportView | DoctorView | RehearsalView
+Shown = View | Sequence[Image]
 
 
 def show(what: Shown, *, as_json: bool = False) -> None:
@@ -18,11 +19,7 @@ def show(what: Shown, *, as_json: bool = False) -> None:
     :param as_json: as data, and nothing else.
     """
     if as_json:
-        show_json(
-            asdict(what)
-            if isinstance(what, StatusView | PlanView | ReportView | DoctorView)
-            else [asdict(image) for image in what]
-        )
+        show_json(asdict(what) if isinstance(what, View) else [asdict(image) for image in what])
         return
     # rich is slow to import; JSON does not need it.
     from onebaton.ui import tables

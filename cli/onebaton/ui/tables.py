@@ -17,10 +17,13 @@ from onebaton.views import (
     GapRow,
     MemberRow,
     NodeRow,
+    PartRow,
     PlanView,
+    RehearsalView,
     ReportView,
     StatusView,
     StepRow,
+    TableRow,
 )
 
 #: Where no terminal says how wide it is: a log, whose reader scrolls.
@@ -35,11 +38,15 @@ _STYLES = {
     "done": "green",
     "failed": "red",
     "skipped": "dim",
+    "lost rows": "red",
+    "changed": "yellow",
+    "left alone": "dim",
 }
 
 
 def show(
-    what: StatusView | PlanView | ReportView | DoctorView | Sequence[Image], stream: TextIO
+    what: StatusView | PlanView | ReportView | DoctorView | RehearsalView | Sequence[Image],
+    stream: TextIO,
 ) -> None:
     """Print a view's tables."""
     width = None if stream.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
@@ -53,6 +60,8 @@ def show(
             parts = _report(what)
         case DoctorView():
             parts = diagnosis.parts(what)
+        case RehearsalView():
+            parts = _rehearsal(what)
         case _:
             parts = iter([_images(what) if what else Text("no image was baked yet")])
     for part in parts:
@@ -135,6 +144,59 @@ def _report(view: ReportView) -> Iterator[RenderableType]:
         yield _gaps(view.gaps)
     for note in view.notes:
         yield Text(note)
+
+
+def _rehearsal(view: RehearsalView) -> Iterator[RenderableType]:
+    yield Text(view.title, style="bold")
+    yield Text(
+        f"{view.verdict}: schema {view.from_schema} → {view.to_schema}, on a copy of {view.source} "
+        f"at log index {view.log_index}"
+    )
+    if view.migrators:
+        yield Text(f"migrators: {', '.join(view.migrators)}")
+    if view.tables:
+        touched = [row for row in view.tables if row.change != "left alone"]
+        yield _changes(touched)
+        alone = len(view.tables) - len(touched)
+        yield Text(f"{alone} of {len(view.tables)} tables are left alone")
+        yield Text(f"files in /var/lib/one/.one: {'; '.join(view.files) or 'none changed'}")
+        pools = ", ".join(f"{name} {count}" for name, count in view.pools)
+        yield Text(f"pools read through the next oned: {pools}")
+        yield Text(
+            f"database {_mebibytes(view.database_bytes)}, migrator's peak memory "
+            f"{_mebibytes(view.peak_rss_bytes)}, errors found by fsck {view.fsck_errors}"
+        )
+    yield _parts("rehearsed", view.parts)
+    if view.forecast:
+        yield _parts("forecast of the time without writes, the plain way", view.forecast)
+        yield Text(f"forecast: {view.forecast_s:.1f} s without writes", style="bold")
+    for note in view.notes:
+        yield Text(note, style="yellow")
+    for refusal in view.refusals:
+        yield Text(refusal, style="red")
+    if view.kept_as:
+        yield Text(f"kept as {view.kept_as}")
+
+
+def _changes(tables: Sequence[TableRow]) -> Table:
+    right = ("rows before", "after")
+    table = _table("table", "rows before", "after", "the migration", "loss", right=right)
+    for row in tables:
+        accepted = "accepted" if row.accepted else None
+        cells = (row.name, row.rows_before, row.rows_after, row.change, accepted)
+        table.add_row(*map(_cell, cells))
+    return table
+
+
+def _parts(head: str, parts: Sequence[PartRow]) -> Table:
+    table = _table(head, "seconds", "source", right=("seconds",))
+    for row in parts:
+        table.add_row(*map(_cell, (row.what, f"{row.seconds:.1f}", row.source or None)))
+    return table
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 1024 / 1024:.1f} MiB"
 
 
 def _steps(steps: Sequence[StepRow]) -> Table:

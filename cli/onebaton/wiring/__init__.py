@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from onebaton.plan.actions import Action, Plan
     from onebaton.rollout.lock import Lock
     from onebaton.rollout.runner import Taken
-    from onebaton.views import DoctorView, GapRow, PlanView, ReportView, StatusView
+    from onebaton.views import (
+        DoctorView,
+        GapRow,
+        PlanView,
+        RehearsalView,
+        ReportView,
+        StatusView,
+    )
     from onebaton.wiring.cluster import Cluster
 
 __all__ = [
@@ -26,6 +33,7 @@ __all__ = [
     "doctor",
     "images",
     "plan",
+    "rehearse",
     "rollout",
     "status",
 ]
@@ -119,6 +127,31 @@ def plan(options: Options) -> PlanView:
         cluster.platform.check()
         world = cluster.observe()
         return describe_roll(cluster.wanted, world, plan_roll(cluster.wanted, world))
+
+
+def rehearse(options: Options, *, accepted: Sequence[str], keep: bool) -> RehearsalView:
+    """Rehearse a change of the schema on a copy; the zone is only read."""
+    import json
+    from dataclasses import asdict, replace
+
+    from onebaton.adapters.zone import session_of
+    from onebaton.rollout.rehearse import Rehearsal
+
+    with _opened(options) as cluster:
+        cluster.platform.check()
+        version = cluster.wanted.image.version
+        with _locked(cluster, "rehearse"):
+            view = Rehearsal(
+                cluster.site,
+                cluster.migrations,
+                cluster.wanted,
+                session_of(cluster.config.zone.credentials.user, cluster.password),
+                options.again("rehearse"),
+            ).run(accepted=accepted, keep=keep)
+            key = f"rehearsals/{_run_id(cluster, version)}.json"
+            view = replace(view, kept_as=str(cluster.state / key))
+            cluster.store.write(key, json.dumps(asdict(view), indent=2).encode())
+            return view
 
 
 def rollout(options: Options) -> ReportView:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onebaton.adapters.ssh import Ssh
     from onebaton.bake.catalogue import Catalogue
     from onebaton.config import ClusterConfig
+    from onebaton.migration import Migrations
     from onebaton.model import Image, Secret, World
     from onebaton.plan.wanted import Wanted
     from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
@@ -134,6 +135,19 @@ class Cluster:
             database=self.config.database.name,
             port=self.config.zone.port,
             clock=self.clock,
+        )
+
+    @cached_property
+    def migrations(self) -> Migrations:
+        """The next release at work on a copy, over ssh."""
+        from onebaton.adapters.migrations import SshMigrations
+
+        return SshMigrations(
+            self.ssh,
+            database=self.config.database,
+            vip=str(self.config.zone.vip.address.ip),
+            port=self.config.zone.port,
+            ssh_port=self.config.ssh.port,
         )
 
     @cached_property

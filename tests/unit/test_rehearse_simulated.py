@@ -1,0 +1,270 @@
+"""Whole rehearsals in memory, on a living zone that must not notice."""
+
+import concurrent.futures
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from tests.fakes import simulated
+from tests.fakes.migrations import FakeMigrations, FakeMigrator
+from tests.fakes.reporter import ListReporter
+from tests.fakes.simulated import PASSWORD, TRAFFIC, USER, VIP, DiedError, SimulatedCluster
+from tests.fakes.simulated_tool import OLD, AtOnce, Tool
+from tests.fakes.worlds import SLOTS, image, wanted
+
+from onebaton.config import Gates, OnedConfig, Timeouts
+from onebaton.errors import RefusedError, StepFailedError
+from onebaton.model import NodeState, Schema, Secret, Vip
+from onebaton.plan import rehearsal as judge
+from onebaton.plan.wanted import Wanted
+from onebaton.rollout.rehearse import Rehearsal
+from onebaton.steps.site import Site
+from onebaton.views import RehearsalView
+
+NEXT_SCHEMA = Schema("7.0.0", "7.0.0")
+NEXT = image("7.0.2", schema=NEXT_SCHEMA)
+
+
+@dataclass
+class Stage:
+    """A zone of three on the old image, and the tool."""
+
+    cluster: SimulatedCluster
+    migrations: FakeMigrations
+    goal: Wanted
+
+    def rehearse(self, *accepted: str, keep: bool = False) -> RehearsalView:
+        cluster = self.cluster
+        site = Site(
+            api=cluster.api,
+            frontends=cluster.frontends,
+            platform=cluster.platform,
+            clock=cluster.clock,
+            reporter=ListReporter(),
+            observe=Tool(cluster, self.goal).observe,
+            vip=Vip(VIP, 24, "eth0"),
+            port=2633,
+            oned=OnedConfig(),
+            timeouts=Timeouts(),
+            gates=Gates(),
+        )
+        session = Secret(f"{USER}:{PASSWORD}")
+        return Rehearsal(
+            site, self.migrations, self.goal, session, "onebaton rehearse --version 7.0.2"
+        ).run(accepted=accepted, keep=keep)
+
+    def standing(self) -> tuple[object, ...]:
+        """What a rehearsal must leave as it was."""
+        raft = self.cluster.raft
+        return (
+            self.cluster.servers,
+            {name: (oned.state, oned.term) for name, oned in raft.oneds.items()},
+            self.cluster.elections,
+            [n for n, m in self.cluster.machines.items() if m.holds_vip],
+            [node.spec.name for node in self.cluster.platform.nodes()],
+        )
+
+
+def stage(migrator: FakeMigrator | None = None, *, of: str = "7.0.2") -> Stage:
+    goal = wanted(3, of=NEXT if of == "7.0.2" else image(of))
+    specs = Wanted("z", 3, "surge", OLD, SLOTS, goal.limits).specs("a")
+    cluster = simulated.zone(
+        [OLD, goal.image],
+        3,
+        addresses=[spec.address for spec in specs],
+        names=[spec.name for spec in specs],
+        specs=specs,
+    )
+    return Stage(cluster, FakeMigrations(cluster, migrator or FakeMigrator(NEXT_SCHEMA)), goal)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_threads() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(concurrent.futures, "ThreadPoolExecutor", AtOnce)
+        yield
+
+
+def test_production_does_not_notice_and_nothing_is_left():
+    there = stage()
+    before = there.standing()
+
+    view = there.rehearse()
+
+    assert there.standing() == before
+    assert not there.migrations.left
+    assert (view.verdict, view.from_schema, view.to_schema) == ("cut-over", "6.10.0", "7.0.0")
+    assert view.image_digest == NEXT.digest
+    assert view.node == "z-b1"
+    assert view.source == "z-a2"  # a follower
+    assert view.refusals == ()
+    assert view.fsck_errors == 2
+    assert view.peak_rss_bytes == 50_000_000
+    assert {t.name for t in view.tables if t.change == "new"} == {"plan_pool"}
+    assert dict(view.pools)[TRAFFIC] > 0
+    expected = sum(part.seconds for part in judge.plain_way(upgrade_s=4.0, start_s=5.0))
+    assert view.forecast_s == pytest.approx(expected)
+    # Clients went on writing meanwhile.
+    assert len(there.cluster.acknowledged) > 50
+
+
+def test_lost_rows_are_refused_with_their_counts():
+    there = stage(FakeMigrator(NEXT_SCHEMA, empties=("user_pool",)))
+    view = there.rehearse()
+    (refusal,) = view.refusals
+    assert "user_pool: 7 → 0" in refusal
+    accepted = there.rehearse("user_pool")
+    assert accepted.refusals == ()
+    assert [t.name for t in accepted.tables if t.accepted] == ["user_pool"]
+
+
+def test_a_kept_node_is_warm_masked_and_used_again():
+    there = stage()
+    there.rehearse(keep=True)
+    machine = there.cluster.machines["z-b1"]
+    assert (machine.active, machine.masked) == (False, True)
+    assert machine.database is not None
+    assert not there.migrations.left
+
+    view = there.rehearse()
+
+    assert not any(part.what.startswith("seed") for part in view.parts)
+    assert "z-b1" not in there.cluster.machines
+
+
+def test_a_node_kept_from_another_image_is_replaced_and_seeded_anew():
+    there = stage()
+    there.rehearse(keep=True)
+    before = there.cluster.machines["z-b1"]
+    later = image("7.0.3", schema=NEXT_SCHEMA)
+    there.cluster.platform.images[later.name] = later.digest
+    there.cluster._versions[later.digest] = later.version
+    there.goal = wanted(3, of=later)
+
+    view = there.rehearse(keep=True)
+
+    assert any(part.what.startswith("seed") for part in view.parts)
+    assert there.cluster.machines["z-b1"] is not before
+
+
+def test_the_same_schema_needs_no_cut_over():
+    there = stage(FakeMigrator(Schema("6.10.0", "6.10.0")), of="6.10.5")
+    view = there.rehearse()
+    assert view.verdict == "roll"
+    assert view.tables == ()
+    assert "z-b1" not in there.cluster.machines
+
+
+@pytest.mark.parametrize(
+    ("migrator", "kind", "text"),
+    [
+        pytest.param(
+            FakeMigrator(Schema("6.8.0", "6.8.0")), RefusedError, "newer", id="database newer"
+        ),
+        pytest.param(
+            FakeMigrator(NEXT_SCHEMA, files=()), RefusedError, "no migrator", id="no migrator"
+        ),
+        pytest.param(
+            FakeMigrator(NEXT_SCHEMA, fails=True), StepFailedError, "onedb upgrade", id="fails"
+        ),
+        pytest.param(
+            FakeMigrator(NEXT_SCHEMA, starts=False), StepFailedError, "ended", id="does not start"
+        ),
+    ],
+)
+def test_what_the_next_release_cannot_do_is_said_and_nothing_is_left(migrator, kind, text):
+    there = stage(migrator)
+    before = there.standing()
+    with pytest.raises(kind) as caught:
+        there.rehearse()
+    assert text in caught.value.message
+    assert there.standing() == before
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_copied():
+    there = stage()
+    appeared = there.cluster.platform.apply
+
+    def small(wanted):
+        appeared(wanted)
+        for name, machine in there.cluster.machines.items():
+            if name.startswith("z-b"):
+                machine.disk_free_bytes = judge.SPARE_BYTES
+
+    there.cluster.platform.apply = small
+    with pytest.raises(RefusedError) as caught:
+        there.rehearse()
+    assert "the disk of z-b1 is too small" in caught.value.details[0]
+    assert ("seed", "z-b1") not in there.cluster.frontends.calls
+    assert "z-b1" not in there.cluster.machines
+
+
+def test_a_follower_that_is_down_shuts_the_gate():
+    there = stage()
+    there.cluster.kill("z-a3")
+    with pytest.raises(RefusedError) as caught:
+        there.rehearse()
+    assert "z-a3" in caught.value.details[0]
+    assert [n.spec.name for n in there.cluster.platform.nodes()] == ["z-a1", "z-a2", "z-a3"]
+
+
+def test_a_member_that_vanishes_meanwhile_is_not_replaced():
+    """Destroying the rehearsal's node asks the platform for all others: not with one missing."""
+    there = stage()
+
+    def vanish(what: str) -> None:
+        if what == "after start_fenced z-b1":
+            there.cluster.switch_off("z-a3")
+            there.cluster.platform.lose("z-a3")
+
+    there.cluster.at_point = vanish
+    there.rehearse()
+
+    states = {node.spec.name: node.state for node in there.cluster.platform.nodes()}
+    assert states["z-a3"] is NodeState.VANISHED
+    machine = there.cluster.machines["z-b1"]
+    assert (machine.active, machine.masked) == (False, True)
+    assert not there.migrations.left
+
+
+def test_a_zone_that_is_there_already_has_nothing_to_rehearse():
+    there = stage(of="6.10.0")
+    with pytest.raises(RefusedError, match="in the zone already"):
+        there.rehearse()
+
+
+def _points() -> list[str]:
+    there = stage()
+    seen: list[str] = []
+    there.cluster.at_point = seen.append
+    there.rehearse()
+    return seen
+
+
+def _die_at(number: int) -> Callable[[str], None]:
+    left = [number]
+
+    def at(_what: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise DiedError
+
+    return at
+
+
+def test_killed_at_any_point_the_next_rehearsal_finds_and_clears_what_is_left():
+    points = _points()
+    assert any("start_fenced" in point for point in points)
+    for number in range(len(points)):
+        there = stage()
+        before = there.standing()
+        there.cluster.at_point = _die_at(number)
+        with pytest.raises(DiedError):
+            there.rehearse()
+        # Whatever is left votes for nobody and holds nothing.
+        assert there.standing()[:4] == before[:4]
+        there.cluster.at_point = lambda _what: None
+        view = there.rehearse()
+        assert view.refusals == (), points[number]
+        assert there.standing() == before, points[number]
+        assert not there.migrations.left, points[number]
