@@ -43,8 +43,12 @@ programs() {
 }
 
 clean() {
-    [ -x .venv/bin/python ] || return 0
-    .venv/bin/python -m tests.e2e.demo --clean
+    local config
+    [ -x .venv/bin/onebaton ] || return 0
+    for config in .cache/*/cluster.yaml; do
+        [ -e "$config" ] || continue
+        .venv/bin/onebaton destroy --yes --config "$config"
+    done
 }
 
 "$@"

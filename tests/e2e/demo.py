@@ -4,7 +4,6 @@ Bakes two releases, founds a zone of three, writes through it all the time, roll
 machines, and ends with status 0 only if nothing acknowledged was lost and the gaps were short.
 """
 
-import argparse
 import sys
 import time
 
@@ -100,12 +99,7 @@ def demo() -> int:
 
 
 def main() -> int:
-    """Command line of the demo."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clean", action="store_true", help="remove the demo's machines")
-    if parser.parse_args().clean:
-        LAB.remove()
-        return 0
+    """Run it, and be clear about ^C."""
     try:
         return demo()
     except KeyboardInterrupt:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -290,12 +289,6 @@ class Lab:
         if self.containers() != nodes:
             found.append(f"containers left: {self.containers()}")
         return found
-
-    def remove(self) -> None:
-        """Destroy the machines and forget the folder."""
-        if (self.folder / "cluster.yaml").exists():
-            self.onebaton("destroy", "--yes", timeout_s=120)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Members:

@@ -221,7 +221,7 @@ def test_a_zone_that_must_be_left_alone(zone: Lab, fault: Fault, texts: list[str
 
 def test_another_schema_needs_a_cut_over(zone: Lab):
     outcome = refused(zone, zone.command("rollout", "--version", NEXT_SCHEMA))
-    expect(outcome, REFUSED, "cut-over needed", "has 6.10.0", f"{NEXT_SCHEMA} requires 7.0.0")
+    expect(outcome, REFUSED, "cut-over needed", ": 6.10.0; ", f"{NEXT_SCHEMA} requires 7.0.0")
 
 
 def test_a_version_that_was_never_baked(zone: Lab):

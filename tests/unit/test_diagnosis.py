@@ -282,7 +282,7 @@ CASES = [
     ("versions", says_a2(package_version="6.10.3-1"), W, "the package is 6.10.3-1"),
     ("versions", lambda p: p.member(1, version=None), U, "z-a2"),
     ("target", no_image, W, "6.10.5 was baked"),
-    ("target", other_schema_wanted, B, "6.10.0, 7.0.2 requires 7.0.0"),
+    ("target", other_schema_wanted, B, "6.10.0; 7.0.2 requires 7.0.0"),
     ("target", older_wanted, B, "the image has 6.8.0"),
     ("places", no_place, B, "2 of 3"),
     ("size", two_servers, B, "1 server listed, 1 wanted"),

@@ -191,6 +191,7 @@ def same_schema(scene: Scene) -> Iterator[Finding]:
             "Bake it again (`onebaton bake --force`).",
         )
         return
+    others: dict[str, list[str]] = {}
     for member in scene.world.members:
         if member.facts is None or not scene.counts(member):
             continue
@@ -201,14 +202,17 @@ def same_schema(scene: Scene) -> Iterator[Finding]:
                 "Run `onedb version -v` on it as oneadmin.",
             )
         elif member.facts.schema != required:
-            yield Finding(
-                "cut-over needed: the wanted image has another database schema",
-                f"{member.server.name} has {member.facts.schema}, "
-                f"{scene.wanted.image.version} requires {required}",
-                "Servers of both cannot serve one zone, so this cannot be rolled. Choose a "
-                "version of the same schema, or see on a copy what a cut-over would do "
-                f"(`onebaton rehearse --version {scene.wanted.image.version}`).",
-            )
+            others.setdefault(str(member.facts.schema), []).append(member.server.name)
+    if others:
+        seen = "; ".join(f"{', '.join(names)}: {schema}" for schema, names in others.items())
+        version = scene.wanted.image.version
+        yield Finding(
+            "cut-over needed: the wanted image has another database schema",
+            f"{seen}; {version} requires {required}",
+            "Servers of both cannot serve one zone, so this cannot be rolled. Choose a "
+            "version of the same schema, or see on a copy what a cut-over would do "
+            f"(`onebaton rehearse --version {version}`).",
+        )
 
 
 def not_older(scene: Scene) -> Iterator[Finding]:
