@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from onebaton.model import FrontEndFacts, Health, Member, Vip, World
 from onebaton.plan.diagnosis import Diagnosis
-from onebaton.plan.quorum import majority
+from onebaton.plan.quorum import Quorum
 from onebaton.rollout.runner import Taken
 from onebaton.views import (
     DiagnosisRow,
@@ -94,9 +94,11 @@ def _problems(world: World) -> list[str]:
             "the virtual IP is not known"
         )
     healthy = sum(member.health is Health.HEALTHY for member in world.members)
-    needed = majority(len(world.members))
-    if healthy < needed:
-        found.append(f"{healthy} of {len(world.members)} servers are healthy, {needed} are needed")
+    quorum = Quorum(len(world.members), healthy)
+    if not quorum.holds:
+        found.append(
+            f"{healthy} of {quorum.voters} servers are healthy, {quorum.needed} are needed"
+        )
     return found
 
 

@@ -20,8 +20,6 @@ from onebaton.steps.step import NEEDED, Check, blocked
 #: Shipping is repeated until a round carries no more than this: Raft brings the rest.
 SMALL_ROUND_RECORDS = 20
 MAX_ROUNDS = 10
-
-
 #: How often a comparison before the start is repeated while the source has records pending.
 MAX_LOOKS = 6
 

@@ -187,7 +187,7 @@ def status(options: Options) -> StatusView:
     from onebaton.rollout.reporting import status_view
 
     with _opened(options) as cluster:
-        world = cluster.observe()
+        world = cluster.look()
         return status_view(world, cluster.config.zone.vip.to_model(), cluster.clock.now())
 
 

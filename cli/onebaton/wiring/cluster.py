@@ -251,7 +251,7 @@ class Cluster:
             platform=self.platform,
             clock=self.clock,
             reporter=self.reporter,
-            observe=self.observe,
+            observe=self.look,
             vip=config.zone.vip.to_model(),
             port=config.zone.port,
             oned=config.oned,
@@ -269,10 +269,20 @@ class Cluster:
         return self.endpoint(str(self.config.zone.vip.address.ip))
 
     def observe(self) -> World:
-        """A fresh observation.
+        """A fresh observation with the rate of records, which a plan's budget is made with.
 
         :raises UnavailableError: if no server answers at any known address.
         """
+        return self._observe(rate_interval_s=0.5)
+
+    def look(self) -> World:
+        """A fresh observation without the rate of records, and without the wait for it.
+
+        :raises UnavailableError: if no server answers at any known address.
+        """
+        return self._observe(rate_interval_s=0.0)
+
+    def _observe(self, *, rate_interval_s: float) -> World:
         from onebaton.rollout.observe import observe
 
         addresses = [str(a) for group in self.config.network.generations.values() for a in group]
@@ -283,6 +293,7 @@ class Cluster:
             endpoints=[self.vip_endpoint, *map(self.endpoint, addresses)],
             max_lag_records=self.config.rollout.gates.max_lag_records,
             clock=self.clock,
+            rate_interval_s=rate_interval_s,
         )
 
     def observe_any(self) -> World | None:
