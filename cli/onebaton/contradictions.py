@@ -170,7 +170,7 @@ def _value(
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic reports ValueError
     return value
 
 

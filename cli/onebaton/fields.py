@@ -85,6 +85,7 @@ def read_subnet(value: object) -> IPv4Network:
 def under_folder(text: str, info: ValidationInfo) -> Path | None:
     """A path as the file means it: relative ones start at the file's folder."""
     folder = info.context.get(FOLDER) if isinstance(info.context, dict) else None
+    # An unknown user's "~name" is left as it stands; pathlib would raise.
     return folder / os.path.expanduser(text) if isinstance(folder, Path) else None  # noqa: PTH111
 
 

@@ -176,7 +176,7 @@ class _Document:
                 resolution="Make it readable for the user who runs this, or name another file.",
             ) from None
         try:
-            return self._yaml.compose(text)  # type: ignore[no-any-return]
+            return self._yaml.compose(text)  # type: ignore[no-any-return] # compose has no types
         except MarkedYAMLError as error:
             # Only the problem: what the library quotes of the file might be a secret.
             mark = error.problem_mark or error.context_mark

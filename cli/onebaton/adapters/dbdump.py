@@ -214,7 +214,7 @@ printf '{{"source": %s, "seeded_at": "%s", "last_index": %s, "last_applied": %s,
   {shlex.quote(json.dumps(source))} "$(date -u +%FT%TZ)" "$last" "$applied" "$term" > {SEED_FILE}.new
 mv {SEED_FILE}.new {SEED_FILE}
 accepted=yes
-"""  # noqa: E501
+"""  # noqa: E501 - shell
 
 
 def _mebibytes(count: int) -> str:

@@ -285,6 +285,7 @@ def contents_of(database: Database) -> Contents:
     names = [name for (name,) in found]
     if not names:
         return Contents({}, {}, {})
+    # The names are the server's own, of the copy's tables.
     counting = " UNION ALL ".join(f"SELECT '{n}', COUNT(*) FROM `{n}`" for n in names)  # noqa: S608
     rows = database.rows(counting, what=what, timeout_s=LONG_TIMEOUT_S)
     listed = ", ".join(f"`{name}`" for name in names)

@@ -36,7 +36,7 @@ class FailedCallError(Exception):
 class _Marshaller(Marshaller):
     dispatch = {  # noqa: RUF012 - how the library adds types
         **Marshaller.dispatch,
-        Long: lambda _, long, write: write(  # type: ignore[dict-item]
+        Long: lambda _, long, write: write(  # type: ignore[dict-item] # typeshed knows no further types
             f"<value><i8>{long.value}</i8></value>\n"
         ),
     }

@@ -24,7 +24,7 @@ class Templates:
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self._folder),
             undefined=jinja2.StrictUndefined,
-            autoescape=False,  # noqa: S701
+            autoescape=False,  # noqa: S701 - see above
             keep_trailing_newline=True,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -288,7 +288,7 @@ class Terraform:
         builder = python_terraform.Terraform(
             terraform_bin_path=self.program,
             # It would read the state of wherever we are; this file is nowhere.
-            state=os.path.join(os.devnull, "none"),  # noqa: PTH118
+            state=os.path.join(os.devnull, "none"),  # noqa: PTH118 - the library wants text
         )
         return [str(word) for word in builder.generate_cmd_string(command, *args, **options)]
 
