@@ -275,6 +275,23 @@ class RolloutConfig(Section):
         description="ELECTION_TIMEOUT_MS of the node that is to lead: at least twice "
         "oned.broadcast_timeout_ms and below oned.election_timeout_ms.",
     )
+    cut: Literal["auto", "stand-by", "plain"] = Field(
+        default="auto",
+        description="How a change of the database schema is carried out. stand-by: the next "
+        "release runs on a copy migrated ahead; plain: migrated while nobody serves; auto: "
+        "stand-by where the rehearsal proved it.",
+    )
+    max_outage_s: Seconds | None = Field(
+        default=None,
+        description="Longest time without writes that a cut-over may take, in seconds: a "
+        "forecast above it is refused, an overrun is rolled back.",
+    )
+    rehearsal_max_age_days: float = Field(
+        default=7.0,
+        gt=0,
+        le=365,
+        description="How old the rehearsal that a cut-over is planned on may be, in days.",
+    )
     timeouts: Timeouts = Field(default=Timeouts(), description="Deadlines of the waits.")
     gates: Gates = Field(default=Gates(), description="What must be seen before going on.")
     probe: ProbeConfig = Field(default=ProbeConfig(), description="Requests made meanwhile.")

@@ -240,6 +240,31 @@ class LogPosition:
     term: int
 
 
+class AheadStage(Enum):
+    """How far a node is with a copy of the zone that is migrated ahead of a cut-over."""
+
+    #: The warm copy is set aside; its migrated one is not complete.
+    WARM = "warm"
+    #: The migrated copy follows the warm one.
+    MIGRATED = "migrated"
+    #: The next release's ``oned`` runs on the migrated copy, and can win no election.
+    HELD = "held"
+    #: It was given its real server list, and may lead.
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a node holds besides its own database on the way to a cut-over.
+
+    :param warm: where the warm copy (the zone's own schema) stands in the log; ``None`` if it
+        cannot be read.
+    """
+
+    stage: AheadStage
+    warm: LogPosition | None
+
+
 @dataclass(frozen=True, slots=True)
 class FrontEndFacts:
     """What a node's own operating system and database say (over ssh, read-only).
@@ -260,6 +285,7 @@ class FrontEndFacts:
         disk, and would be lost with it.
     :param election_timeout_ms: ELECTION_TIMEOUT_MS of its ``oned.conf``, which ``oned`` follows
         from its next start on; ``None`` if it is not set there.
+    :param ahead: a copy migrated ahead; ``database`` and ``schema`` are the migrated one's then.
     """
 
     oned_active: bool
@@ -275,6 +301,7 @@ class FrontEndFacts:
     disk_free_bytes: int
     election_timeout_ms: int | None = None
     local_datastores: bool = False
+    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +361,46 @@ class Member:
         return Host(self.server.name, self.server.address, "")
 
 
+class PriorPhase(Enum):
+    """Where a cut-over stands, as it was noted before each thing that cannot be seen later."""
+
+    #: The old servers are being stopped, or are; nobody writes to the new ones yet.
+    CUTTING = "cutting"
+    #: The new generation serves; the old one stands by, stopped and masked.
+    SERVED = "served"
+    #: The old generation is given up.
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """The generation that a cut-over leaves, as it was when it served.
+
+    :param zone: with its servers.
+    :param leader_id: the server that led.
+    :param node: name of the new node that is to lead, or leads.
+    :param schema: of the old databases.
+    :param version: OpenNebula's, of the old leader; ``None`` if it was not told.
+    :param image_digest: of the new nodes.
+    :param way: ``stand-by`` or ``plain``.
+    :param began_at: when the old servers began to be stopped.
+    :param cut_index: last record of the old zone's log; ``None`` until it is known.
+    :param served_at: when the new generation took its first write.
+    """
+
+    zone: Zone
+    leader_id: int
+    node: str
+    schema: Schema
+    version: str | None
+    image_digest: str
+    way: str
+    phase: PriorPhase
+    began_at: float
+    cut_index: int | None = None
+    served_at: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """One observation: the zone, its members by id, the platform's nodes by name.
@@ -341,6 +408,8 @@ class World:
     :param settings: of the leader.
     :param node_facts: facts of nodes that are not (yet) members, by node name.
     :param records_per_second: growth of the leader's log while it was observed.
+    :param prior: of the last cut-over. While it is ``CUTTING`` and nobody answers at the virtual
+        IP, ``zone`` and ``members`` are the old generation as it was noted.
     """
 
     zone: Zone
@@ -349,6 +418,7 @@ class World:
     settings: OnedSettings | None
     node_facts: dict[str, FrontEndFacts] = field(default_factory=dict)
     records_per_second: float = 0.0
+    prior: Prior | None = None
 
     @property
     def leader(self) -> Member | None:

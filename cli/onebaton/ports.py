@@ -252,6 +252,18 @@ class FrontEnds(Protocol):
         """
         ...
 
+    def freeze(self, leader: Host, others: Sequence[Host], *, drain_s: float) -> None:
+        """Stop a whole zone at once, so that nothing is acknowledged afterwards.
+
+        The leader as :meth:`cut_off_leader` does; the others, at the same time, masked at once
+        and killed only after the drain, so that what is in flight can still be committed. VIP
+        and lock files are off everywhere. May find any of them stopped already.
+
+        :raises StepFailedError: if ``oned`` or the virtual IP is still there on one of them.
+        :raises UnavailableError: if one of them cannot be reached; the rest is stopped then.
+        """
+        ...
+
 
 class Examiner(Protocol):
     """Looks into front-end machines for what a doctor asks. Changes nothing."""

@@ -251,6 +251,11 @@ class RehearsalView:
     :param peak_rss_bytes: of the migrator.
     :param fsck_errors: found on the migrated copy; ``None`` if it did not say.
     :param forecast: of the time without writes, the plain way.
+    :param ahead_proven: a copy migrated ahead, in batches, was equal to one migrated whole;
+        ``None`` if it was not tried.
+    :param doubts: why it was not equal, a sentence each.
+    :param stamps: tables and columns left out of that comparison, each with the reason.
+    :param forecast_ahead: of the time without writes with the held stand-by.
     :param refusals: why a rollout must not go on, a sentence each.
     :param kept_as: file that holds this.
     """
@@ -276,6 +281,11 @@ class RehearsalView:
     fsck_errors: int | None = None
     forecast: tuple[PartRow, ...] = ()
     forecast_s: float | None = None
+    ahead_proven: bool | None = None
+    doubts: tuple[str, ...] = ()
+    stamps: tuple[str, ...] = ()
+    forecast_ahead: tuple[PartRow, ...] = ()
+    forecast_ahead_s: float | None = None
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     kept_as: str = ""

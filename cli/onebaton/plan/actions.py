@@ -8,9 +8,13 @@ where data is copied from does not count.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from onebaton.model import NodeSpec, Server
 from onebaton.plan.quorum import Quorum
+
+#: How a schema change is carried out.
+CutWay = Literal["stand-by", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,92 @@ class Destroy:
     def id(self) -> str:
         """``destroy:z-a1,z-a2``."""
         return "destroy:" + ",".join(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Migrate copies of the zone ahead, on all targets in parallel, and let them follow.
+
+    :param source: name of the machine whose log is shipped: a follower.
+    """
+
+    source: str = field(compare=False)
+    targets: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """``prepare:z-b1,z-b2``."""
+        return "prepare:" + ",".join(self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Start the next release on its migrated copy, unable to win an election.
+
+    :param source: name of the machine whose log is shipped.
+    """
+
+    node: str
+    source: str = field(compare=False)
+
+    @property
+    def id(self) -> str:
+        """``hold:z-b1``."""
+        return f"hold:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class CutOver:
+    """Stop the old generation for good, bring the last records over, and let the new one lead.
+
+    The new zone has one server then; the other new nodes join it next. May find the cut begun.
+
+    :param way: ``stand-by``: the node's ``oned`` is held already; ``plain``: its database is
+        migrated while nobody serves.
+    :param others: new nodes whose copies are migrated ahead too and are completed afterwards.
+    """
+
+    node: str
+    way: CutWay
+    others: tuple[str, ...] = field(compare=False, default=())
+
+    @property
+    def id(self) -> str:
+        """``cut-over:z-b1``."""
+        return f"cut-over:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reinstate:
+    """Take a cut-over back: the new servers stop for good, the old generation serves again.
+
+    What was written since the cut is lost.
+
+    :param stop: names of the new machines.
+    """
+
+    stop: tuple[str, ...]
+    servers: tuple[Server, ...]
+
+    @property
+    def id(self) -> str:
+        """``reinstate:0,1,2``: ids of the old servers."""
+        return "reinstate:" + ",".join(str(server.id) for server in self.servers)
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Make a cut-over final: the old generation will not be brought back.
+
+    Its nodes are destroyed next; machines of somebody else stay as they are, stopped and masked.
+    """
+
+    servers: tuple[Server, ...]
+
+    @property
+    def id(self) -> str:
+        """``give-up:0,1,2``: ids of the old servers."""
+        return "give-up:" + ",".join(str(server.id) for server in self.servers)
 
 
 Action = Provision | Found | Seed | Join | Refresh | Retire | HandOver | Restore | Destroy

@@ -1,10 +1,11 @@
 """What the operator wants, as the planner takes it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from onebaton.model import Image, NodeSpec
+from onebaton.plan.actions import CutWay
 
 Strategy = Literal["surge", "one-by-one"]
 
@@ -29,6 +30,52 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What the newest rehearsal of the wanted image found.
+
+    :param kept_as: where its report is.
+    :param verdict: ``roll`` or ``cut-over``, the new release's own ``onedb`` says.
+    :param age_s: seconds since it began.
+    :param ahead_proven: a copy migrated ahead was equal to one migrated whole.
+    :param doubts: why it was not, a sentence each.
+    :param losses: tables that lose rows, each with how many, e.g. ``2099 → 0``.
+    :param left_alone: tables that the migrator does not touch.
+    :param forecast_s: seconds without writes, by the way of cutting over.
+    """
+
+    kept_as: str
+    verdict: str
+    image_digest: str
+    from_schema: str
+    to_schema: str
+    age_s: float
+    migrators: tuple[str, ...] = ()
+    ahead_proven: bool = False
+    doubts: tuple[str, ...] = ()
+    losses: Mapping[str, str] = field(default_factory=dict)
+    left_alone: frozenset[str] = frozenset()
+    forecast_s: Mapping[CutWay, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CutWish:
+    """How a change of the schema is to be carried out.
+
+    :param way: ``auto``: the held stand-by where the rehearsal proved it, else the plain way.
+    :param max_outage_s: a forecast above it is refused; ``None``: any.
+    :param rehearsal_max_age_s: older rehearsals do not count.
+    :param rehearsal: the newest one of this image; ``None`` if there is none.
+    :param accepted: tables that may lose rows.
+    """
+
+    way: Literal["auto", "stand-by", "plain"] = "auto"
+    max_outage_s: float | None = None
+    rehearsal_max_age_s: float = 7 * 86400.0
+    rehearsal: Rehearsed | None = None
+    accepted: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A zone of ``size`` servers, all on one image.
 
@@ -45,6 +92,7 @@ class Wanted:
     slots: Mapping[str, tuple[str, ...]]
     limits: Limits
     port: int = 2633
+    cut: CutWish = CutWish()
 
     def specs(self, slot: str) -> tuple[NodeSpec, ...]:
         """The wanted nodes, if they live in this slot: ``zone-a1`` at its first address."""
