@@ -8,6 +8,7 @@ from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import DeadlineError, UnavailableError
 from onebaton.model import Vip, World
 from onebaton.ports import Clock, FrontEnds, Platform, Reporter, ZoneApi
+from onebaton.standby import PriorRecord, StandBy
 
 T = TypeVar("T")
 
@@ -18,6 +19,11 @@ class Site:
 
     :param observe: a fresh observation of the world.
     :param port: TCP port of ``oned``.
+    :param standby: what a cut-over does on the new nodes.
+    :param priors: where the record of a cut-over is kept.
+    :param max_outage_s: a cut-over that takes longer is taken back while it can be; ``None``:
+        any time is accepted.
+    :param left_alone: tables that the rehearsal saw the migrator leave alone.
     """
 
     api: ZoneApi
@@ -31,6 +37,10 @@ class Site:
     oned: OnedConfig
     timeouts: Timeouts
     gates: Gates
+    standby: StandBy
+    priors: PriorRecord
+    max_outage_s: float | None = None
+    left_alone: frozenset[str] = frozenset()
 
     def endpoint(self, address: str) -> str:
         """The XML-RPC endpoint of ``oned`` at an address."""
