@@ -56,6 +56,28 @@ class OnedbRun:
     lines: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AheadProof:
+    """Whether a copy migrated ahead ends up as one that is migrated whole at the same log index.
+
+    :param equal: no table differs, in columns or in contents.
+    :param differing: tables that differ, each with what differs in words, ordered.
+    :param stamps: what was left out of the comparison (a table, or ``table.column``), each with
+        the reason.
+    :param rows: rows that were brought over in batches, by table; deleted ones count too.
+    :param seconds: of the last batch, as in a cut: the changed rows through the migrator and put
+        in place.
+    :param migrator_s: seconds of these that ``onedb upgrade`` took.
+    """
+
+    equal: bool
+    differing: tuple[str, ...]
+    stamps: tuple[str, ...]
+    rows: Mapping[str, int]
+    seconds: float
+    migrator_s: float
+
+
 class Migrations(Protocol):
     """The next release's ``onedb`` and ``oned`` on a copy beside a node's warm database.
 
@@ -115,5 +137,29 @@ class Migrations(Protocol):
         :param tables: rows of the copy's tables.
         :returns: number of objects that it answered, by the pool's table.
         :raises StepFailedError: if a pool cannot be read.
+        """
+        ...
+
+    def past(self, host: Host, *, timeout_s: float) -> int:
+        """Migrate whole what the warm database would have been without a sample of its rows.
+
+        That makes a database of its own, anew, beside the copy. From now on the warm database
+        notes which of its rows change, until :meth:`prove` is over or :meth:`clear` is called.
+
+        :returns: rows held back.
+        :raises StepFailedError: if the migrator fails.
+        """
+        ...
+
+    def prove(self, host: Host, *, timeout_s: float) -> AheadProof:
+        """Bring the rest of the warm database over in batches, and compare with the copy.
+
+        After :meth:`past`, and after :meth:`copy` and :meth:`upgrade` with nothing shipped since
+        the copy was made; before anything else writes to the copy (:meth:`start_fenced`). What
+        goes through the batches: the rows held back, a sample of rows that did not change, and
+        all rows that changed since. A migrator that looks at more than one row at a time does
+        not end up equal, which is an answer and not an error.
+
+        :raises StepFailedError: if the migrator fails, or there was no :meth:`past`.
         """
         ...
