@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 CONFIG ?= cluster.yaml
 VERSION ?=
+ACCEPT ?=
+YES ?=
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,8 +21,10 @@ PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
             python3-mysqldb busybox-static
 
 args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
+# Tables that may lose rows in a cut-over, by name.
+losses = $(foreach table,$(ACCEPT),--accept-loss $(table))
 
-.PHONY: help programs setup bake plan rollout status demo test unit lint bench clean
+.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test unit lint bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +43,19 @@ bake: setup ## Bake an image            (VERSION=6.10.5 CONFIG=cluster.yaml)
 	@$(ONEBATON) bake $(args)
 
 plan: setup ## Show what a rollout would do; status 3 when there is something
-	@$(ONEBATON) plan $(args)
+	@$(ONEBATON) plan $(args) $(losses)
+
+rehearse: setup ## Try a change of the schema on a copy (ACCEPT="document_pool …")
+	@$(ONEBATON) rehearse $(args) $(losses)
 
 rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=…)
-	@$(ONEBATON) rollout $(args)
+	@$(ONEBATON) rollout $(args) $(losses)
+
+rollback: setup ## Take the last cut-over back (YES=1: do not ask)
+	@$(ONEBATON) rollback --config $(CONFIG) $(if $(YES),--yes)
+
+finalize: setup ## Give up the generation that a cut-over left (YES=1: do not ask)
+	@$(ONEBATON) finalize --config $(CONFIG) $(if $(YES),--yes)
 
 status: setup ## Show the zone and its nodes
 	@$(ONEBATON) status $(args)
