@@ -35,6 +35,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _generations(data)
     yield from _places(data)
     yield from _timeouts(data)
+    yield from _outage(data)
     yield from _repository(data)
 
 
@@ -123,6 +124,19 @@ def _timeouts(data: Mapping[str, object]) -> Iterator[Contradiction]:
         )
 
 
+def _outage(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """The shortest cut-over takes longer than the one election that ends it."""
+    keys = (("rollout", "max_outage_s"), ("rollout", "steered_election_timeout_ms"))
+    allowed = _value(data, keys[0], _number, None)
+    steered = _value(data, keys[1], _whole, RolloutConfig().steered_election_timeout_ms)
+    if allowed is not None and steered is not None and allowed * 1000 <= steered:
+        yield Contradiction(
+            keys[0],
+            f"no cut-over ends within {allowed:g} s: the steered timeout alone, after which the "
+            f"new node stands for election, is {steered} ms",
+        )
+
+
 def _repository(data: Mapping[str, object]) -> Iterator[Contradiction]:
     """Packages from the web are signed, and a suite that is not flat has components."""
     location: Location = ("image", "repository")
@@ -171,6 +185,12 @@ def _value(
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        raise ValueError("must be a number of seconds")
     return value
 
 

@@ -290,6 +290,24 @@ CASES = {
             "oned.election_timeout_ms (1000): the node would not be the first to stand for election"
         ],
     ),
+    "outage shorter than an election": (
+        "strategy: surge",
+        "max_outage_s: 1.0",
+        [
+            "28: rollout.max_outage_s: no cut-over ends within 1 s: the steered timeout alone, "
+            "after which the new node stands for election, is 1000 ms"
+        ],
+    ),
+    "outage of no time": (
+        "strategy: surge",
+        "max_outage_s: 0",
+        ["28: rollout.max_outage_s: must be more than 0.0"],
+    ),
+    "no way of cutting over": (
+        "strategy: surge",
+        "cut: clean",
+        ["28: rollout.cut: must be 'auto', 'stand-by' or 'plain'"],
+    ),
     "unknown strategy": (
         "surge",
         "rolling",
