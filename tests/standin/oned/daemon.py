@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,6 @@ from oned.zone_calls import ZoneCalls
 from oned.zone_table import ZoneTable
 
 _RAFT_PART_OF_START = 0.2
-_LOOK_S = 60.0
 _USAGE = "Usage: oned [-h] [-v] [-f] [-i]\n"
 
 
@@ -92,10 +90,7 @@ class Daemon:
         :raises StartFailed: if the database is not the one this release needs.
         """
         started = time.monotonic()
-        # A handler, not a blocked signal: hooks would inherit that and outlive their stop.
-        told_to_stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: told_to_stop.set())
+        told_to_stop = _stop_signals()
         journal, settings = self._journal, self._settings
         journal.info(
             "ONE",
@@ -117,8 +112,7 @@ class Daemon:
             journal.info("ONE", "All modules finalized, exiting.\n")
             raise StartFailed(str(error)) from error
         _notify_systemd("READY=1")
-        while not told_to_stop.wait(_LOOK_S):
-            pass
+        os.read(told_to_stop, 1)
         stopping = time.monotonic()
         server.stop()
         raft.finish()
@@ -160,6 +154,21 @@ class Daemon:
             requests_max=settings.number("KEEPALIVE_MAX_CONN"),
         )
         return raft, server
+
+
+def _stop_signals() -> int:
+    """Where a byte can be read once SIGTERM or SIGINT has come.
+
+    A pipe, not an event: a signal that comes in the moment before an event is waited for is
+    noticed a minute later, or its handler waits for ever for the event's own lock. And a
+    handler, not a blocked signal: hooks would inherit that and outlive their stop.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return reading
 
 
 def _sleep_until(moment: float) -> None:
