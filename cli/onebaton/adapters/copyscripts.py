@@ -5,6 +5,8 @@ stands in a script: the database's password is read on the node from where its c
 put it, and goes to ``onedb`` in the environment (``ONE_DB_PASSWORD``, source: ``onedb.rb``).
 """
 
+from collections.abc import Sequence
+
 from onebaton.adapters.mariadb import ONED_RUNS, ONED_RUNS_FUNCTION, SQL_FUNCTION
 from onebaton.adapters.nodeunit import UNIT, UNIT_FUNCTIONS, stop_script
 
@@ -147,33 +149,50 @@ cat "$out"
 READ_CONF = "base64 -w 0 /etc/one/oned.conf"
 
 
-def fence_script(*, outside: str, port: int, ssh_port: int) -> str:
+def fence_script(*, outside: Sequence[str], port: int, ssh_port: int, table: str = _FENCE) -> str:
     """Nothing but ssh's answers leaves the node any more; seen by trying.
 
     Whatever its user: drivers reach hypervisors over ssh, helpers run as root. The rules look
-    at ports alone, because connection tracking is not everywhere.
+    at ports alone, because connection tracking is not everywhere. What a machine needs to keep
+    its address (DHCP, neighbour discovery) goes through: a fence may stand for days.
 
-    :param outside: an address with an API at ``port`` that was reachable before.
+    Repeated, it stands all the time. Prints the addresses that were reached through it.
+
+    :param outside: addresses with an API at ``port`` that were reachable before.
+    :param table: of nftables, the fence's own.
     """
     return f"""
-nft delete table inet {_FENCE} 2>/dev/null || true
 nft -f - <<'RULES'
-table inet {_FENCE} {{
+table inet {table}
+delete table inet {table}
+table inet {table} {{
   chain out {{
     type filter hook output priority -10; policy accept;
     oifname "lo" accept
     tcp sport {ssh_port} accept
+    udp sport 68 udp dport 67 accept
+    udp sport 546 udp dport 547 accept
+    icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} accept
     drop
   }}
   chain in {{
     type filter hook input priority -10; policy accept;
     iifname "lo" accept
     tcp dport {ssh_port} accept
+    udp sport 67 udp dport 68 accept
+    udp sport 547 udp dport 546 accept
+    icmpv6 type {{ nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }} accept
     drop
   }}
 }}
 RULES
-if timeout 1 bash -c 'exec 3<>/dev/tcp/{outside}/{port}' 2>/dev/null; then exit {LEAKS}; fi
+reached=$(
+  for address in {" ".join(outside)}; do
+    (! timeout 1 bash -c "exec 3<>/dev/tcp/$address/{port}" 2>/dev/null || echo "$address") &
+  done
+  wait
+)
+if [ -n "$reached" ]; then echo "$reached"; exit {LEAKS}; fi
 """
 
 
@@ -190,7 +209,15 @@ base64 -d <<< "$conf" > /etc/one/oned.conf.new
 chown root:oneadmin /etc/one/oned.conf.new
 chmod 0640 /etc/one/oned.conf.new
 mv -f /etc/one/oned.conf.new /etc/one/oned.conf
-unmask_unit
+{starting_script(port=port, timeout_s=timeout_s)}"""
+
+
+def starting_script(*, port: int, timeout_s: float) -> str:
+    """Start the unit, not enabled, and wait until its API listens; prints ``ms=…``.
+
+    Needs :data:`~onebaton.adapters.nodeunit.UNIT_FUNCTIONS` before it.
+    """
+    return f"""unmask_unit
 systemctl disable --quiet {UNIT}
 systemctl reset-failed {UNIT} 2>/dev/null || true
 begin=$(date +%s%N)

@@ -131,7 +131,9 @@ class SshMigrations:
         )
         text = base64.b64decode(found.stdout).decode("utf-8", "surrogateescape")
         conf = on_the_copy(text, self._copy).encode("utf-8", "surrogateescape")
-        fence = copyscripts.fence_script(outside=outside, port=self._port, ssh_port=self._ssh_port)
+        fence = copyscripts.fence_script(
+            outside=(outside,), port=self._port, ssh_port=self._ssh_port
+        )
         done = self._run(host, fence, "raising a fence", timeout_s=SHORT_TIMEOUT_S, check=False)
         if done.status == copyscripts.LEAKS:
             raise StepFailedError(

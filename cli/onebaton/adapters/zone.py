@@ -13,7 +13,7 @@ that held the session.
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from onebaton.adapters import objectstates
 from onebaton.adapters.deadline_http import DeadlineHttp, NoAnswerError
@@ -38,6 +38,18 @@ PAGE = 500
 SHOWN_TEXT = 300
 
 
+class Http(Protocol):
+    """How a request gets to a server and its answer back."""
+
+    def post(self, endpoint: str, body: bytes, *, repeatable: bool) -> bytes:
+        """The body of the answer.
+
+        :param repeatable: it may be sent twice.
+        :raises NoAnswerError: if there is no whole answer in time.
+        """
+        ...
+
+
 class OneZone:
     """A zone's servers, each asked by its endpoint; may be used by several threads.
 
@@ -47,6 +59,7 @@ class OneZone:
     :param session: ``user:password`` (see :func:`session_of`).
     :param timeout_s: for a whole call.
     :param connect_timeout_s: for connecting, within ``timeout_s``.
+    :param http: another way to the servers, with deadlines of its own.
     """
 
     def __init__(
@@ -56,10 +69,11 @@ class OneZone:
         zone_id: int = 0,
         timeout_s: float = 5.0,
         connect_timeout_s: float = 2.0,
+        http: Http | None = None,
     ) -> None:
         self._session = session
         self._zone_id = zone_id
-        self._http = DeadlineHttp(connect_timeout_s=connect_timeout_s, timeout_s=timeout_s)
+        self._http = http or DeadlineHttp(connect_timeout_s=connect_timeout_s, timeout_s=timeout_s)
 
     def version(self, endpoint: str) -> str:
         """``one.system.version``, e.g. ``6.10.0``."""
