@@ -5,6 +5,7 @@ otherwise; log indexes and terms are Raft's.
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from functools import lru_cache
@@ -222,6 +223,23 @@ class Node:
     def host(self) -> Host:
         """How to reach it over ssh."""
         return Host(self.spec.name, self.spec.address, self.instance)
+
+
+def node_at(address: str, nodes: Iterable[Node]) -> Node | None:
+    """The node at an address; one that runs before one that does not."""
+    there = [node for node in nodes if node.spec.address == address]
+    running = [node for node in there if node.state is NodeState.RUNNING]
+    return next(iter([*running, *there]), None)
+
+
+def machine_of(server: Server, nodes: Sequence[Node]) -> Host:
+    """The machine of a server, under a name that no other machine has."""
+    node = node_at(server.address, nodes)
+    if node is not None:
+        return node.host
+    if any(other.spec.name == server.name for other in nodes):
+        return Host(server.address, server.address)
+    return Host(server.name, server.address)
 
 
 @dataclass(frozen=True, slots=True)

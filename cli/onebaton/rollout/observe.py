@@ -18,10 +18,14 @@ from onebaton.model import (
     Node,
     NodeState,
     OnedSettings,
+    Prior,
+    PriorPhase,
     RaftState,
     Server,
     World,
     Zone,
+    machine_of,
+    node_at,
 )
 from onebaton.ports import Clock, FrontEnds, Platform, ZoneApi
 from onebaton.rollout.health import Judge, Leader, Said
@@ -30,6 +34,8 @@ from onebaton.rollout.health import Judge, Leader, Said
 AUTHENTICATION = 256
 #: By the second heartbeat after a record every follower that hears the leader has applied it.
 HEARTBEATS_TO_APPLY = 2
+#: How the addresses begin that a held stand-by's list is filled up with (``StandBy.hold``).
+LOOPBACK = "127."
 
 
 def observe(
@@ -42,6 +48,7 @@ def observe(
     clock: Clock,
     deadline_s: float = 30.0,
     rate_interval_s: float = 0.5,
+    prior: Prior | None = None,
 ) -> World:
     """One look at the world.
 
@@ -51,6 +58,8 @@ def observe(
     :param deadline_s: for each round of questions; who has not answered by then is unknown.
     :param rate_interval_s: shortest time between the two readings that the rate of records is
         told from; 0 leaves the rate out.
+    :param prior: the record of the last cut-over. While it is ``CUTTING``, only the virtual IP
+        speaks for the zone; where nobody answers there, the zone is the old one as recorded.
     :raises UnavailableError: if nobody answers for the zone.
     :raises RefusedError: if it rejects the user or the password.
     """
@@ -63,6 +72,7 @@ def observe(
         clock=clock,
         deadline_s=deadline_s,
         rate_interval_s=rate_interval_s,
+        prior=prior,
     ).look()
 
 
@@ -78,6 +88,7 @@ class _Observer:
         clock: Clock,
         deadline_s: float,
         rate_interval_s: float,
+        prior: Prior | None,
     ) -> None:
         self._api = api
         self._frontends = frontends
@@ -87,6 +98,7 @@ class _Observer:
         self._clock = clock
         self._deadline_s = deadline_s
         self._rate_interval_s = rate_interval_s
+        self._prior = prior
 
     def look(self) -> World:
         first = self._first_answer()
@@ -123,6 +135,7 @@ class _Observer:
                 and isinstance(found := facts.get(node.spec.name), FrontEndFacts)
             },
             records_per_second=rate,
+            prior=self._prior,
         )
 
     def _first_answer(self) -> Zone:
@@ -130,15 +143,24 @@ class _Observer:
 
         The others are asked at once: most of them are addresses that nobody has right now,
         and each of those would cost a whole deadline.
+
+        In the middle of a cut-over they are not asked: an old server that was not stopped yet,
+        or the next release before it leads, would speak for a zone that is not served. Nor
+        does a stand-by speak for the zone that lists servers at its own loopback.
         """
         problems: list[str] = []
         refusal: RefusedError | None = None
-        for endpoints in (self._endpoints[:1], self._endpoints[1:]):
+        prior = self._prior
+        cutting = prior is not None and prior.phase is PriorPhase.CUTTING
+        others = () if cutting else self._endpoints[1:]
+        for endpoints in (self._endpoints[:1], others):
             answers = self._at_once({e: _question(self._zone, e) for e in endpoints})
             for endpoint in endpoints:
                 answer = answers.get(endpoint)
                 if isinstance(answer, Zone):
-                    return answer
+                    if not _held(answer):
+                        return answer
+                    problems.append(f"{endpoint} is a stand-by that is held")
                 if isinstance(answer, RefusedError):
                     # It may be a machine of somebody else at a known address: go on looking.
                     refusal = refusal or answer
@@ -146,6 +168,8 @@ class _Observer:
                     problems.append(answer.message)
         if refusal is not None:
             raise refusal
+        if prior is not None and cutting:
+            return prior.zone
         raise UnavailableError(
             "the zone is unreachable: none of its known endpoints answers",
             details=problems,
@@ -312,8 +336,8 @@ def _member(
     nodes: Sequence[Node],
     facts: Mapping[str, FrontEndFacts | str],
 ) -> Member:
-    node = _node_at(server.address, nodes)
-    found = facts.get(_host(server, nodes).name)
+    node = node_at(server.address, nodes)
+    found = facts.get(machine_of(server, nodes).name)
     known = found if isinstance(found, FrontEndFacts) else None
     health, problem = said.health, said.problem
     if health is Health.UNKNOWN and known is not None and not known.oned_active:
@@ -332,6 +356,11 @@ def _member(
     )
 
 
+def _held(zone: Zone) -> bool:
+    """The list of a stand-by that is held: servers that nobody can be, at its own loopback."""
+    return any(server.address.startswith(LOOPBACK) for server in zone.servers)
+
+
 def _leaders(servers: Iterable[Server], said: Mapping[Server, Said]) -> list[Server]:
     return [
         server
@@ -340,27 +369,10 @@ def _leaders(servers: Iterable[Server], said: Mapping[Server, Said]) -> list[Ser
     ]
 
 
-def _node_at(address: str, nodes: Iterable[Node]) -> Node | None:
-    """The node at an address; one that runs before one that does not."""
-    there = [node for node in nodes if node.spec.address == address]
-    running = [node for node in there if node.state is NodeState.RUNNING]
-    return next(iter([*running, *there]), None)
-
-
-def _host(server: Server, nodes: Sequence[Node]) -> Host:
-    """The machine of a server, under a name that no other machine has."""
-    node = _node_at(server.address, nodes)
-    if node is not None:
-        return node.host
-    if any(other.spec.name == server.name for other in nodes):
-        return Host(server.address, server.address)
-    return Host(server.name, server.address)
-
-
 def _hosts(servers: Sequence[Server], nodes: Sequence[Node]) -> list[Host]:
     """All machines worth asking over ssh, each once."""
     gone = {node.host for node in nodes if node.state is not NodeState.RUNNING}
-    wanted = [_host(server, nodes) for server in servers] + [node.host for node in nodes]
+    wanted = [machine_of(server, nodes) for server in servers] + [node.host for node in nodes]
     return [host for host in dict.fromkeys(wanted) if host not in gone]
 
 
