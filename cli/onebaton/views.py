@@ -255,7 +255,12 @@ class RehearsalView:
         ``None`` if it was not tried.
     :param doubts: why it was not equal, a sentence each.
     :param stamps: tables and columns left out of that comparison, each with the reason.
+    :param brought_over: rows that went through batches in that comparison, by table.
+    :param batch_s: seconds of the last of these batches.
     :param forecast_ahead: of the time without writes with the held stand-by.
+    :param way: in which a rollout will cut over: ``stand-by`` or ``plain``; ``None`` if the one
+        that is asked for was not proved, or the schema is the same.
+    :param why_this_way: the same in a sentence, with the reason.
     :param refusals: why a rollout must not go on, a sentence each.
     :param kept_as: file that holds this.
     """
@@ -284,8 +289,12 @@ class RehearsalView:
     ahead_proven: bool | None = None
     doubts: tuple[str, ...] = ()
     stamps: tuple[str, ...] = ()
+    brought_over: tuple[tuple[str, int], ...] = ()
+    batch_s: float | None = None
     forecast_ahead: tuple[PartRow, ...] = ()
     forecast_ahead_s: float | None = None
+    way: Literal["stand-by", "plain"] | None = None
+    why_this_way: str = ""
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     kept_as: str = ""

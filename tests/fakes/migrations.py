@@ -13,10 +13,13 @@ from tests.fakes.frontends import FakeMachine
 from tests.fakes.simulated import PASSWORD, USER, SimulatedCluster
 
 from onebaton.errors import RefusedError, StepFailedError
-from onebaton.migration import Contents, OnedbRun, OracleAnswer
+from onebaton.migration import AheadProof, Contents, OnedbRun, OracleAnswer
 from onebaton.model import Host, Schema, Secret
 
 Tables = dict[str, dict[str, str]]
+
+#: One row in so many is held back from a copy that is migrated ahead.
+HELD_BACK = 3
 
 
 @dataclass
@@ -26,15 +29,46 @@ class FakeMigrator:
     :param requires: schema its ``oned`` was built for.
     :param files: its migrators; none at all are missing ones.
     :param empties: tables that it drops all rows of.
+    :param numbers: tables whose rows it numbers one after the other, across the table.
     :param fails: ``onedb upgrade`` ends with an error.
+    :param misses: a table that it cannot do without a row of.
     :param starts: its ``oned`` starts on what was migrated.
     """
 
     requires: Schema
     files: tuple[str, ...] = ("local/6.10.0_to_7.0.0.rb", "shared/6.10.0_to_7.0.0.rb")
     empties: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
     fails: bool = False
+    misses: tuple[str, str] | None = None
     starts: bool = True
+
+    def migrate(self, tables: Tables) -> str | None:
+        """Change them in place; what is wrong, if anything."""
+        if self.fails:
+            return "a row cannot be migrated"
+        if self.misses is not None and self.misses[1] not in tables[self.misses[0]]:
+            return f"there is no {self.misses[1]} in {self.misses[0]}"
+        for name, rows in tables.items():
+            for number, key in enumerate(sorted(rows)):
+                rows[key] = f"{number}: {rows[key]}" if name in self.numbers else f"7: {rows[key]}"
+        for name in self.empties:
+            tables[name] = {}
+        tables["plan_pool"] = {"-1": "plan"}
+        return None
+
+
+@dataclass
+class Ahead:
+    """A copy that was migrated ahead.
+
+    :param noted: the warm tables as they were when their changes began to be noted.
+    :param held_back: keys of rows that the copy was migrated without, by table.
+    """
+
+    tables: Tables
+    noted: Tables
+    held_back: dict[str, set[str]]
 
 
 @dataclass
@@ -42,7 +76,8 @@ class Left:
     """What is on a machine beside its own database; gone with the machine."""
 
     machine: FakeMachine
-    copy: Tables
+    copy: Tables | None = None
+    ahead: Ahead | None = None
     is_fenced: bool = False
 
 
@@ -101,7 +136,7 @@ class FakeMigrations:
             machine = self.cluster.machines[host.name]
             if machine.active or machine.database is None:
                 raise RefusedError(f"oned runs on {host.name}")
-            self._left[host.name] = Left(machine, deepcopy(machine.database.tables))
+            self._on(host.name).copy = deepcopy(machine.database.tables)
 
     def contents(self, host: Host) -> Contents:
         tables = self._copy(host)
@@ -124,11 +159,9 @@ class FakeMigrations:
                 return OnedbRun(
                     255, 0.1, 1, ("wasn't successful due to missing migration descriptors.",)
                 )
-            if self.migrator.fails:
-                return OnedbRun(255, 0.1, 1, ("a row cannot be migrated",))
-            for name in self.migrator.empties:
-                tables[name] = {}
-            tables["plan_pool"] = {"-1": "plan"}
+            problem = self.migrator.migrate(tables)
+            if problem is not None:
+                return OnedbRun(255, 0.1, 1, (problem,))
         return OnedbRun(0, 4.0, 50_000_000, ())
 
     def fsck(self, host: Host, *, timeout_s: float) -> OnedbRun:
@@ -151,11 +184,76 @@ class FakeMigrations:
             raise StepFailedError("wrong user or password")
         return {name: len(self._copy(host)[name]) for name in tables if name.endswith("_pool")}
 
+    def past(self, host: Host, *, timeout_s: float) -> int:
+        with self.cluster.change(f"past {host.name}", before_s=4.0):
+            database = self.cluster.machines[host.name].database
+            if database is None:
+                raise StepFailedError(f"{host.name} has no database")
+            left = self._on(host.name)
+            left.ahead = None
+            tables = deepcopy(database.tables)
+            held_back = {name: set(sorted(rows)[::HELD_BACK]) for name, rows in tables.items()}
+            for name, keys in held_back.items():
+                for key in keys:
+                    del tables[name][key]
+            self._migrate(tables)
+            left.ahead = Ahead(tables, deepcopy(database.tables), held_back)
+        return sum(map(len, held_back.values()))
+
+    def prove(self, host: Host, *, timeout_s: float) -> AheadProof:
+        with self.cluster.change(f"prove {host.name}", before_s=2.0):
+            left, database = self._of(host.name), self.cluster.machines[host.name].database
+            if left is None or left.ahead is None or database is None:
+                raise StepFailedError(f"no copy was migrated ahead on {host.name}")
+            ahead, warm = left.ahead, database.tables
+            keys = {name: _changed(ahead, warm, name) for name in warm}
+            batch = {
+                name: {key: warm[name][key] for key in keys[name] if key in warm[name]}
+                for name in warm
+            }
+            self._migrate(batch)
+            for name, rows in batch.items():
+                there = ahead.tables.setdefault(name, {})
+                for key in keys.get(name, ()):
+                    there.pop(key, None)
+                there.update(rows)
+            whole = self._copy(host)
+            names = sorted({*whole, *ahead.tables})
+            differing = tuple(n for n in names if whole.get(n) != ahead.tables.get(n))
+        return AheadProof(
+            equal=not differing,
+            differing=tuple(f"{name}: contents" for name in differing),
+            stamps=("db_versioning: times of the migration",),
+            rows={name: len(changed) for name, changed in keys.items()},
+            seconds=1.5,
+            migrator_s=1.2,
+        )
+
+    def _migrate(self, tables: Tables) -> None:
+        problem = self.migrator.migrate(tables)
+        if problem is not None or not self.migrator.files:
+            raise StepFailedError(
+                "onedb upgrade ended with status 255", details=[problem or "no migrator"]
+            )
+
+    def _on(self, name: str) -> Left:
+        left = self._of(name)
+        if left is None:
+            left = self._left[name] = Left(self.cluster.machines[name])
+        return left
+
     def _copy(self, host: Host) -> Tables:
         left = self._of(host.name)
-        if left is None:
+        if left is None or left.copy is None:
             raise StepFailedError(f"{host.name} has no copy")
         return left.copy
+
+
+def _changed(ahead: Ahead, warm: Tables, name: str) -> set[str]:
+    """Keys that must be brought over: held back, changed since, and every fifth besides."""
+    before, now = ahead.noted.get(name, {}), warm[name]
+    differ = {key for key in {*before, *now} if before.get(key) != now.get(key)}
+    return differ | ahead.held_back.get(name, set()) | set(sorted(now)[::5])
 
 
 def _size(rows: dict[str, str]) -> int:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from onebaton.migration import Contents
+from onebaton.migration import AheadProof, Contents
 from onebaton.model import Schema
 from onebaton.plan import rehearsal
-from onebaton.plan.rehearsal import Verdict
+from onebaton.plan.rehearsal import Prospects, Verdict
+from onebaton.plan.wanted import CutWish
 
 FILES = (
     "local/6.10.0_to_7.0.0.rb",
@@ -139,7 +140,7 @@ def test_room_is_needed_for_seed_copy_and_migrator(held, is_refused):
     assert bool(found) is is_refused
     for finding in found:
         assert "z-b1" in finding.what
-        assert "3328 MiB needed for a database of 1024 MiB" in finding.evidence
+        assert "4352 MiB needed for a database of 1024 MiB" in finding.evidence
 
 
 def test_the_forecast_adds_what_was_measured_to_what_is_known():
@@ -149,3 +150,45 @@ def test_the_forecast_adds_what_was_measured_to_what_is_known():
     assert measured == [12.5, 5.5]
     assert len(known) == 4
     assert sum(part.seconds for part in parts) == pytest.approx(18.0 + sum(known))
+
+
+def test_the_forecast_with_the_held_stand_by_does_not_know_the_size():
+    parts = rehearsal.ahead_way(records_s=0.25, batch_s=1.5, steered_s=1.0)
+    measured = [part.seconds for part in parts if part.source == "measured in this rehearsal"]
+    assert measured == [0.25, 1.5]
+    # What was seen on a real zone: 2.1 s and 2.7 s, with 0.7 s of records and batch.
+    rest = sum(part.seconds for part in parts if "not here" in part.source)
+    assert rest + 0.7 == pytest.approx(2.7)
+    slow = rehearsal.ahead_way(records_s=0.25, batch_s=1.5, steered_s=4.0)
+    assert sum(p.seconds for p in slow) == pytest.approx(sum(p.seconds for p in parts) + 3.0)
+
+
+def test_each_table_that_differs_is_a_doubt():
+    equal = AheadProof(True, (), (), {}, 1.5, 1.2)
+    assert rehearsal.doubts(equal) == ()
+    found = rehearsal.doubts(replace(equal, equal=False, differing=("acl: contents", "vm_pool")))
+    assert len(found) == 2
+    assert "acl: contents" in found[0]
+    assert len(rehearsal.doubts(replace(equal, equal=False))) == 1
+
+
+PROVEN = Prospects(True, (), 2.9, 80.0)
+DOUBTED = Prospects(False, ("acl differs",), 2.9, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("wish", "found", "way", "said"),
+    [
+        ("auto", PROVEN, "stand-by", "2.9 s"),
+        ("auto", DOUBTED, "plain", "acl differs: 80.0 s"),
+        ("stand-by", PROVEN, "stand-by", "equal"),
+        ("stand-by", DOUBTED, None, "acl differs"),
+        ("plain", PROVEN, "plain", "asked for: 80.0 s"),
+        ("plain", DOUBTED, "plain", "asked for"),
+        ("auto", Prospects(False, (), None, None), "plain", "no copy was migrated ahead"),
+    ],
+)
+def test_the_way_follows_from_what_is_asked_for_and_what_was_proved(wish, found, way, said):
+    chosen, why = rehearsal.way_ahead(CutWish(way=wish), found)
+    assert chosen == way
+    assert said in why

@@ -35,6 +35,14 @@ VIEW = RehearsalView(
     fsck_errors=0,
     forecast=(PartRow("onedb upgrade of the whole database", 41.96, "measured in this rehearsal"),),
     forecast_s=42.0,
+    ahead_proven=True,
+    stamps=("db_versioning: times of the migration",),
+    brought_over=(("user_pool", 3), ("vm_pool", 0)),
+    batch_s=1.61,
+    forecast_ahead=(PartRow("the last log records", 0.25, "measured in this rehearsal"),),
+    forecast_ahead_s=2.9,
+    way="stand-by",
+    why_this_way="the held stand-by, because of this",
     refusals=("the migration loses rows of document_pool: 40 → 0.",),
     notes=("a note",),
     kept_as="state/rehearsals/x.json",
@@ -59,6 +67,12 @@ def shown(view: RehearsalView) -> str:
         "512.0 MiB",
         "42.0 s without writes",
         "40 → 0",
+        "all 3 tables compared",
+        "(user_pool 3); the last batch took 1.6 s",
+        "not compared: db_versioning: times of the migration",
+        "migrated ahead: equal",
+        "2.9 s without writes",
+        "a rollout will take: the held stand-by, because of this",
         "a note",
         "state/rehearsals/x.json",
     ],
@@ -77,11 +91,24 @@ def test_losses_stand_in_rows_and_what_is_left_alone_does_not(monkeypatch: pytes
     assert "user_pool" not in rows
 
 
+def test_doubts_are_shown_and_a_way_that_is_refused_is_none():
+    doubted = replace(
+        VIEW, ahead_proven=False, doubts=("acl differs",), way=None, why_this_way="not proved"
+    )
+    text = shown(doubted)
+    assert "migrated ahead: not proved: acl differs" in text
+    assert "equal" not in text
+    assert "a rollout will be refused: not proved" in text
+
+
 def test_a_roll_shows_no_tables():
-    text = shown(replace(VIEW, verdict="roll", tables=(), forecast=(), forecast_s=None))
+    roll = replace(VIEW, verdict="roll", tables=(), forecast=(), forecast_s=None)
+    nothing_ahead = replace(roll, ahead_proven=None, forecast_ahead=(), way=None, why_this_way="")
+    text = shown(nothing_ahead)
     assert text.splitlines()[1].startswith("roll: ")
     assert "left alone" not in text
     assert "without writes" not in text
+    assert "ahead" not in text
 
 
 def test_as_data_nothing_is_missing(capsys: pytest.CaptureFixture[str]):

@@ -1,8 +1,9 @@
 """Whole rehearsals in memory, on a living zone that must not notice."""
 
 import concurrent.futures
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from tests.fakes import simulated
@@ -10,13 +11,15 @@ from tests.fakes.migrations import FakeMigrations, FakeMigrator
 from tests.fakes.reporter import ListReporter
 from tests.fakes.simulated import PASSWORD, TRAFFIC, USER, VIP, DiedError, SimulatedCluster
 from tests.fakes.simulated_tool import OLD, AtOnce, Tool
+from tests.fakes.store import MemoryStore
 from tests.fakes.worlds import SLOTS, image, wanted
 
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import RefusedError, StepFailedError
 from onebaton.model import NodeState, Schema, Secret, Vip
 from onebaton.plan import rehearsal as judge
-from onebaton.plan.wanted import Wanted
+from onebaton.plan.wanted import CutWish, Wanted
+from onebaton.rollout.priors import Priors
 from onebaton.rollout.rehearse import Rehearsal
 from onebaton.steps.site import Site
 from onebaton.views import RehearsalView
@@ -47,6 +50,8 @@ class Stage:
             oned=OnedConfig(),
             timeouts=Timeouts(),
             gates=Gates(),
+            standby=None,
+            priors=Priors(MemoryStore()),
         )
         session = Secret(f"{USER}:{PASSWORD}")
         return Rehearsal(
@@ -102,6 +107,10 @@ def test_production_does_not_notice_and_nothing_is_left():
     assert view.peak_rss_bytes == 50_000_000
     assert {t.name for t in view.tables if t.change == "new"} == {"plan_pool"}
     assert dict(view.pools)[TRAFFIC] > 0
+    assert view.ahead_proven is True
+    assert view.doubts == ()
+    assert dict(view.brought_over)[TRAFFIC] > 0
+    assert (view.way, view.batch_s) == ("stand-by", 1.5)
     expected = sum(part.seconds for part in judge.plain_way(upgrade_s=4.0, start_s=5.0))
     assert view.forecast_s == pytest.approx(expected)
     # Clients went on writing meanwhile.
@@ -116,6 +125,51 @@ def test_lost_rows_are_refused_with_their_counts():
     accepted = there.rehearse("user_pool")
     assert accepted.refusals == ()
     assert [t.name for t in accepted.tables if t.accepted] == ["user_pool"]
+
+
+def test_what_is_not_migrated_row_by_row_is_found_out_and_the_plain_way_is_named():
+    there = stage(FakeMigrator(NEXT_SCHEMA, numbers=("user_pool",)))
+    before = there.standing()
+
+    view = there.rehearse()
+
+    assert view.ahead_proven is False
+    assert len(view.doubts) == 1
+    assert "user_pool" in view.doubts[0]
+    assert view.way == "plain"
+    assert "user_pool" in view.why_this_way
+    # It does not stop a cut-over, and what the whole copy showed counts.
+    assert view.refusals == ()
+    assert view.forecast_s is not None
+    assert there.standing() == before
+
+
+def test_a_migrator_that_cannot_do_without_a_row_leaves_the_plain_way():
+    there = stage(FakeMigrator(NEXT_SCHEMA, misses=("user_pool", "u0")))
+    view = there.rehearse()
+    assert view.ahead_proven is False
+    assert "there is no u0 in user_pool" in view.doubts[0]
+    assert view.forecast_ahead == ()
+    assert view.way == "plain"
+    assert dict(view.pools)[TRAFFIC] > 0
+
+
+def test_a_way_that_is_asked_for_and_not_proved_is_none():
+    there = stage(FakeMigrator(NEXT_SCHEMA, numbers=("user_pool",)))
+    there.goal = replace(there.goal, cut=CutWish(way="stand-by"))
+    view = there.rehearse()
+    assert view.way is None
+    assert "user_pool" in view.why_this_way
+
+
+def test_the_copies_hold_what_was_written_meanwhile():
+    there = stage()
+    view = there.rehearse()
+    shipped = next(p.what for p in view.parts if p.what.startswith("log shipped again"))
+    (records,) = map(int, re.findall(r"\((\d+) records\)", shipped))
+    # While a copy was migrated ahead, clients went on writing.
+    assert records > 0
+    assert view.log_index > 0
 
 
 def test_a_kept_node_is_warm_masked_and_used_again():

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from onebaton.migration import Contents
+from onebaton.migration import AheadProof, Contents
 from onebaton.model import Schema
+from onebaton.plan.actions import CutWay
 from onebaton.plan.findings import Finding
+from onebaton.plan.wanted import CutWish
 
 Change = Literal["left alone", "changed", "lost rows", "new", "gone"]
 
-#: The node must hold the database so many times at once: the warm one, the copy, and the
-#: tables that the migrator writes anew while it still holds the old ones.
-DATABASES_AT_ONCE = 3
+#: The node must hold the database so many times at once: the warm one, the copy that is migrated
+#: ahead, the one that is migrated whole, and the tables that the migrator writes anew while it
+#: still holds the old ones.
+DATABASES_AT_ONCE = 4
 #: For MariaDB's own logs meanwhile.
 SPARE_BYTES = 256 * 1024 * 1024
 
@@ -75,7 +78,7 @@ def bytes_needed(database_bytes: int) -> int:
 
 
 def room(name: str, *, free: int, held: int, database_bytes: int) -> Iterator[Finding]:
-    """The node holds the seed, the copy, and what the migrator writes.
+    """The node holds the seed, the copies, and what the migrator writes.
 
     :param free: bytes free where its MariaDB keeps its data.
     :param held: bytes of a database there that a new seed replaces, or makes needless.
@@ -83,7 +86,7 @@ def room(name: str, *, free: int, held: int, database_bytes: int) -> Iterator[Fi
     needed = bytes_needed(database_bytes)
     if free + held < needed:
         yield Finding(
-            f"the disk of {name} is too small for the seed and the copy",
+            f"the disk of {name} is too small for the seed and its copies",
             f"{_mebibytes(free + held)} free, {_mebibytes(needed)} needed for a database of "
             f"{_mebibytes(database_bytes)}",
             "Give the nodes of the new image a larger disk.",
@@ -189,6 +192,8 @@ STOP_S = 0.7
 LAST_RECORDS_S = 0.7
 SERVER_LIST_S = 1.0
 ELECTION_S = 1.0
+#: What was left of the longer of two cuts, 2.7 s, besides its other parts (measured note).
+RESUMED_S = 0.3
 
 
 def plain_way(*, upgrade_s: float, start_s: float) -> tuple[OutagePart, ...]:
@@ -207,6 +212,73 @@ def plain_way(*, upgrade_s: float, start_s: float) -> tuple[OutagePart, ...]:
         OutagePart("start of the next oned", start_s, _MEASURED_HERE),
         OutagePart("warm-up ended by one empty heartbeat, election", ELECTION_S, _NOTE),
     )
+
+
+def ahead_way(*, records_s: float, batch_s: float, steered_s: float) -> tuple[OutagePart, ...]:
+    """Forecast of the time without writes, with the held stand-by.
+
+    Freeze, last records, last batch, server list and one empty heartbeat: none of them grows
+    with the database.
+
+    :param records_s: seconds of shipping a few records.
+    :param batch_s: seconds of bringing changed rows through the migrator and putting them in
+        place.
+    :param steered_s: election timeout of the held ``oned``.
+    """
+    election_s = max(ELECTION_S, steered_s)
+    return (
+        OutagePart("SIGKILL and mask the old servers, virtual IP off", STOP_S, _NOTE),
+        OutagePart("the last log records", records_s, _MEASURED_HERE),
+        OutagePart("changed rows through the migrator and in place", batch_s, _MEASURED_HERE),
+        OutagePart("the real server list, one empty heartbeat, election", election_s, _NOTE),
+        OutagePart("virtual IP, first write", RESUMED_S, _NOTE),
+    )
+
+
+def doubts(proof: AheadProof) -> tuple[str, ...]:
+    """Why a copy that was migrated ahead cannot be relied on, a sentence each."""
+    if proof.equal:
+        return ()
+    return tuple(
+        f"migrated ahead it differs from migrated whole: {table}" for table in proof.differing
+    ) or ("migrated ahead it differs from migrated whole",)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospects:
+    """What a rehearsal found about both ways of cutting over.
+
+    :param ahead_s: forecast of the outage with the held stand-by; ``None`` if there is none.
+    :param plain_s: the same, the plain way.
+    """
+
+    proven: bool
+    doubts: tuple[str, ...]
+    ahead_s: float | None
+    plain_s: float | None
+
+
+def way_ahead(wish: CutWish, found: Prospects) -> tuple[CutWay | None, str]:
+    """Which way a rollout will take, and why.
+
+    :returns: ``None`` if what is wished for was not proved.
+    """
+    because = "; ".join(found.doubts) or "no copy was migrated ahead"
+    if wish.way == "stand-by" and not found.proven:
+        return None, f"the held stand-by is asked for, and was not proved: {because}"
+    if wish.way == "plain":
+        return "plain", f"the plain way, because it is asked for{_seconds(found.plain_s)}"
+    if found.proven:
+        return (
+            "stand-by",
+            "the held stand-by, because a copy migrated ahead ended up equal to one migrated "
+            f"whole{_seconds(found.ahead_s)}",
+        )
+    return "plain", f"the plain way, because {because}{_seconds(found.plain_s)}"
+
+
+def _seconds(forecast_s: float | None) -> str:
+    return "" if forecast_s is None else f": {forecast_s:.1f} s without writes"
 
 
 def _mebibytes(count: int) -> str:

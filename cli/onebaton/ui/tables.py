@@ -166,16 +166,42 @@ def _rehearsal(view: RehearsalView) -> Iterator[RenderableType]:
             f"database {_mebibytes(view.database_bytes)}, migrator's peak memory "
             f"{_mebibytes(view.peak_rss_bytes)}, errors found by fsck {view.fsck_errors}"
         )
+    yield from _migrated_ahead(view)
     yield _parts("rehearsed", view.parts)
     if view.forecast:
         yield _parts("forecast of the time without writes, the plain way", view.forecast)
         yield Text(f"forecast: {view.forecast_s:.1f} s without writes", style="bold")
+    if view.forecast_ahead:
+        yield _parts("forecast with the held stand-by", view.forecast_ahead)
+        yield Text(f"forecast: {view.forecast_ahead_s:.1f} s without writes", style="bold")
+    if view.why_this_way:
+        verb = "will take" if view.way is not None else "will be refused"
+        yield Text(f"a rollout {verb}: {view.why_this_way}", style="bold" if view.way else "red")
     for note in view.notes:
         yield Text(note, style="yellow")
     for refusal in view.refusals:
         yield Text(refusal, style="red")
     if view.kept_as:
         yield Text(f"kept as {view.kept_as}")
+
+
+def _migrated_ahead(view: RehearsalView) -> Iterator[RenderableType]:
+    """What was proved of a copy that is migrated before the cut and kept current in batches."""
+    if view.ahead_proven is None:
+        return
+    rows = ", ".join(f"{name} {count}" for name, count in view.brought_over if count)
+    if view.batch_s is not None:
+        yield Text(
+            f"migrated ahead: all {len(view.tables)} tables compared with those migrated whole, "
+            f"after rows went through batches ({rows or 'none'}); the last batch took "
+            f"{view.batch_s:.1f} s"
+        )
+    if view.stamps:
+        yield Text(f"not compared: {'; '.join(view.stamps)}")
+    if view.ahead_proven:
+        yield Text("migrated ahead: equal", style="green")
+    for doubt in view.doubts:
+        yield Text(f"migrated ahead: not proved: {doubt}", style="yellow")
 
 
 def _changes(tables: Sequence[TableRow]) -> Table:
