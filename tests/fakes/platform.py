@@ -92,6 +92,10 @@ class FakePlatform:
         """The machine is switched off behind everybody's back."""
         self._nodes[name] = replace(self._nodes[name], state=NodeState.STOPPED)
 
+    def switch_on(self, name: str) -> None:
+        """It is switched on again."""
+        self._nodes[name] = replace(self._nodes[name], state=NodeState.RUNNING)
+
     def _difference(self, wanted: Sequence[NodeSpec]) -> tuple[list[NodeSpec], list[Node]]:
         """What to create, and what goes before that; refuses what cannot be."""
         if len({spec.address for spec in wanted}) != len(wanted):

@@ -117,6 +117,10 @@ class SimulatedCluster:
             return servers_in(newest.database)
         return servers_in(max(databases, key=lambda d: d.applied)) if databases else {}
 
+    def asked_by_the_tool(self, at: str) -> Oned | None:
+        """The one at an endpoint, as the tool reaches it."""
+        return self.oned_at(at)
+
     def oned_at(self, at: str) -> Oned | None:
         """The one at an endpoint, ``None`` if nothing answers there."""
         if at == VIP_ENDPOINT:
@@ -219,6 +223,10 @@ class SimulatedCluster:
 
     def leads_no_more(self, oned: Oned) -> None:
         self.machines[oned.machine].holds_vip = False
+
+    def carries(self, _one: str, _other: str, _late: Callable[[], object]) -> bool:
+        """The network is a good one."""
+        return True
 
     def next_server_id(self, leader: Oned) -> int:
         """Ids are never given twice."""
@@ -348,12 +356,13 @@ def zone(
     specs: Sequence[NodeSpec] = (),
     leader: int = 0,
     records: int = 40,
+    made_by: Callable[[Sequence[Image]], SimulatedCluster] = SimulatedCluster,
 ) -> SimulatedCluster:
     """A zone that has been running for long.
 
     :param specs: of its nodes, if they are the platform's; otherwise they are somebody else's.
     """
-    cluster = SimulatedCluster(images)
+    cluster = made_by(images)
     cluster.guarded = cluster.traffic = False
     if specs:
         cluster.platform.apply(specs)

@@ -105,7 +105,7 @@ class SimulatedApi:
         return {int(key): name for key, name in rows.items() if name and name.startswith(prefix)}
 
     def _asked(self, endpoint: str) -> Oned:
-        oned = self._cluster.oned_at(endpoint)
+        oned = self._cluster.asked_by_the_tool(endpoint)
         if oned is None:
             raise UnavailableError(f"{endpoint} did not answer: the connection was refused")
         if oned.secrets != self._secrets:

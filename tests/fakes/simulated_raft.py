@@ -7,6 +7,7 @@ nobody else, a follower that applies a record only when it hears that it was com
 leader that is toppled by a server with other secrets.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,6 +74,21 @@ class Oned:
             self.term, self.voted_for = term, -1
 
 
+@dataclass(frozen=True, slots=True)
+class Append:
+    """``one.zone.replicate``, as it is on its way: records, or none in a heartbeat.
+
+    :param after: index of the record that the receiver has to hold before these, and its term.
+    """
+
+    term: int
+    leader_id: int
+    secrets: str | None
+    after: tuple[int, int]
+    records: Sequence[tuple[int, tuple[int, Change]]]
+    commit: int
+
+
 class Surroundings(Protocol):
     """What Raft needs of the machines."""
 
@@ -88,12 +104,22 @@ class Surroundings(Protocol):
         """It led and follows now: its hook runs."""
         ...
 
+    def carries(self, one: str, other: str, late: Callable[[], object]) -> bool:
+        """A message from machine to machine arrives now.
+
+        :param late: what it does when it arrives later, if it is not lost altogether.
+        """
+        ...
+
 
 @dataclass
 class Raft:
     """All ``oned`` that run, by machine.
 
     :ivar deaf: machines whose ``oned`` hears its leader and never stores a record.
+    :ivar no_database: machines whose MariaDB does not answer: nothing is stored, no vote is
+        given, and a leader goes on leading (one#4336).
+    :ivar heard_by_majority: when each leader was answered by a majority last.
     """
 
     surroundings: Surroundings
@@ -101,6 +127,8 @@ class Raft:
     now: float = 0.0
     heartbeat_at: float = 0.0
     deaf: set[str] = field(default_factory=set)
+    no_database: set[str] = field(default_factory=set)
+    heard_by_majority: dict[str, float] = field(default_factory=dict)
 
     @property
     def leaders(self) -> list[Oned]:
@@ -132,12 +160,18 @@ class Raft:
             # does not know it.
             raise refusal(INTERNAL, "Cannot process request, no leader found")
         leader = self.surroundings.oned_at(known.endpoint)
-        if leader is None or leader.state is not RaftState.LEADER:
+        reached = leader is not None and self._carries(oned, leader) and self._carries(leader, oned)
+        if leader is None or not reached or leader.state is not RaftState.LEADER:
             raise refusal(INTERNAL, f"Cannot contact the leader at {known.endpoint}")
         return leader
 
     def append(self, leader: Oned, change: Change) -> int:
-        """Log a record at the leader, send it around; committed if a majority has it."""
+        """Log a record at the leader, send it around; committed if a majority has it.
+
+        :raises ZoneRefusal: if its MariaDB does not answer.
+        """
+        if leader.machine in self.no_database:
+            raise refusal(INTERNAL, "Cannot write to the database")
         if leader.state is RaftState.SOLO:
             leader.commit = leader.database.append(leader.term, change)
             return leader.commit
@@ -159,16 +193,30 @@ class Raft:
 
     def replicate(self, leader: Oned) -> None:
         """One round: records or a heartbeat to each server, then what a majority has is applied."""
-        have = [leader.database.last_index]
+        broken = leader.machine in self.no_database
+        have = [EMPTY_LOG_INDEX if broken else leader.database.last_index]
+        answers = 1
         for peer in self._peers(leader):
             if peer.secrets != leader.secrets:
                 self._step_down(leader, TERM_OF_OTHER_SECRETS)
                 return
-            if peer.term > leader.term:
+            append = self._append_for(leader, peer)
+            if not self.surroundings.carries(
+                leader.machine, peer.machine, Late(self, peer, append)
+            ):
+                continue
+            stored = self.receive(peer, append)
+            if not self._carries(peer, leader):
+                continue
+            if stored is None:
                 self._step_down(leader, peer.term)
                 return
-            self._hear(peer, leader)
-            have.append(self._send(leader, peer))
+            have.append(stored)
+            answers += 1
+        if answers > len(leader.servers) // 2:
+            self.heard_by_majority[leader.machine] = self.now
+        if broken:
+            return
         have += [EMPTY_LOG_INDEX] * (len(leader.servers) - len(have))
         agreed = sorted(have, reverse=True)[len(leader.servers) // 2]
         leader.commit = max(leader.commit, agreed)
@@ -198,32 +246,62 @@ class Raft:
         )
         return [peer for peer in found if peer is not None and peer.state is not RaftState.SOLO]
 
-    def _hear(self, peer: Oned, leader: Oned) -> None:
-        if peer.term < leader.term or peer.state is not RaftState.FOLLOWER:
-            self._step_down(peer, leader.term)
-        peer.leader_id = leader.server_id
-        peer.heard_at = self.now
+    def _carries(self, one: Oned, other: Oned) -> bool:
+        return self.surroundings.carries(one.machine, other.machine, nothing)
 
-    def _send(self, leader: Oned, peer: Oned) -> int:
-        """Records and the commit as it was; the index up to which both logs are the same."""
+    def _append_for(self, leader: Oned, peer: Oned) -> Append:
+        """What the leader sends next, by what it found out of the other's log."""
         ours, theirs = leader.database.log, peer.database.log
         newest, stored = leader.database.last_index, peer.database.last_index
         match = min(stored, newest)
         while match in theirs and match in ours and theirs[match][0] != ours[match][0]:
             match -= 1
-        if match != EMPTY_LOG_INDEX and (match not in ours or match not in theirs):
+        fallen_out = match != EMPTY_LOG_INDEX and (match not in ours or match not in theirs)
+        after = (match, ours[match][0]) if match in ours else (match, 0)
+        last = match if fallen_out else min(match + RECORDS_A_TICK, newest)
+        return Append(
+            leader.term,
+            leader.server_id,
+            leader.secrets,
+            (newest + 1, 0) if fallen_out else after,
+            [(index, ours[index]) for index in range(match + 1, last + 1)],
+            leader.commit,
+        )
+
+    def receive(self, peer: Oned, append: Append) -> int | None:
+        """What a server does with what a leader sent, whenever it comes.
+
+        :returns: index up to which its log is the leader's; ``None`` if that one's term is over.
+        """
+        if append.term < peer.term or append.secrets != peer.secrets:
+            return None
+        if peer.term < append.term or peer.state is not RaftState.FOLLOWER:
+            self._step_down(peer, append.term)
+        peer.leader_id = append.leader_id
+        peer.heard_at = self.now  # also in the warm-up: a heartbeat ends it
+        log = peer.database.log
+        index, term = append.after
+        if index != EMPTY_LOG_INDEX and (index not in log or log[index][0] != term):
             return EMPTY_LOG_INDEX  # fell out of the window: stands still for ever
+        if peer.machine in self.no_database:
+            return EMPTY_LOG_INDEX
         if peer.machine not in self.deaf:
-            if match < stored and theirs[stored][0] != leader.last[0]:
-                assert peer.database.applied <= match, f"{peer.machine} drops applied records"
-                for index in range(match + 1, stored + 1):
-                    del theirs[index]
-            for index in range(match + 1, min(match + RECORDS_A_TICK, newest) + 1):
-                theirs[index] = ours[index]
-                match = index
-        peer.commit = max(peer.commit, min(match, leader.commit))
+            for number, record in append.records:
+                self._store(peer, number, record)
+                index = number
+        peer.commit = max(peer.commit, min(index, append.commit))
         peer.database.apply_to(peer.commit)
-        return match
+        return index
+
+    def _store(self, peer: Oned, index: int, record: tuple[int, Change]) -> None:
+        log = peer.database.log
+        if index in log and log[index][0] == record[0]:
+            return
+        if index <= peer.database.last_index:
+            assert peer.database.applied < index, f"{peer.machine} drops applied records"
+            for later in range(index, peer.database.last_index + 1):
+                del log[later]
+        log[index] = record
 
     def _elect(self) -> None:
         standing = [o for o in self.oneds.values() if self._stands(o)]
@@ -238,27 +316,43 @@ class Raft:
                 self._ask_votes(oned, oned.term)
 
     def _stands(self, oned: Oned) -> bool:
+        if oned.machine in self.no_database:
+            return False
         if oned.state is RaftState.CANDIDATE:
             return self.now >= oned.retry_at
         return oned.state is RaftState.FOLLOWER and self.now - oned.heard_at >= oned.patience_s
 
     def _ask_votes(self, candidate: Oned, term: int) -> None:
-        votes = 1 + sum(self._votes(peer, candidate, term) for peer in self._peers(candidate))
+        votes = 1 + sum(self._has_vote(peer, candidate, term) for peer in self._peers(candidate))
         if candidate.state is not RaftState.CANDIDATE or candidate.term != term:
             return
         if votes > len(candidate.servers) // 2:
             candidate.state, candidate.leader_id = RaftState.LEADER, candidate.server_id
             candidate.commit = candidate.database.applied
+            self.heard_by_majority[candidate.machine] = self.now
             self.replicate(candidate)
             if candidate.state is RaftState.LEADER:
                 self.surroundings.leads(candidate)
 
-    def _votes(self, voter: Oned, candidate: Oned, term: int) -> bool:
+    def _has_vote(self, peer: Oned, candidate: Oned, term: int) -> bool:
+        last = candidate.last
+
+        def late() -> None:
+            if self.oneds.get(peer.machine) is peer:
+                self._votes(peer, candidate, term, last)
+
+        if not self.surroundings.carries(candidate.machine, peer.machine, late):
+            return False
+        return self._votes(peer, candidate, term, last) and self._carries(peer, candidate)
+
+    def _votes(self, voter: Oned, candidate: Oned, term: int, last: tuple[int, int]) -> bool:
+        if voter.machine in self.no_database:
+            return False
         if voter.secrets != candidate.secrets or term < voter.term:
             return False
         if term > voter.term:
             self._step_down(voter, term)
-        if voter.last > candidate.last or voter.voted_for not in (-1, candidate.server_id):
+        if voter.last > last or voter.voted_for not in (-1, candidate.server_id):
             return False
         voter.voted_for = candidate.server_id
         return True
@@ -269,3 +363,21 @@ class Raft:
         if led:
             oned.heard_at = self.now
             self.surroundings.leads_no_more(oned)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A message that comes too late for whoever waited for its answer."""
+
+    raft: Raft
+    peer: Oned
+    append: Append
+
+    def __call__(self) -> None:
+        """It arrives, if there is still somebody."""
+        if self.raft.oneds.get(self.peer.machine) is self.peer:
+            self.raft.receive(self.peer, self.append)
+
+
+def nothing() -> None:
+    """An answer that comes late is of no use."""

@@ -1,7 +1,7 @@
 """The tool as a run of it is wired, on a simulated cluster."""
 
 import concurrent.futures
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.fakes import simulated
@@ -20,7 +20,7 @@ from tests.fakes.zone import endpoint
 
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import OnebatonError, UnavailableError
-from onebaton.model import Secret, Vip, World
+from onebaton.model import Image, Secret, Vip, World
 from onebaton.plan.actions import Action, Plan
 from onebaton.plan.bootstrap import plan_bootstrap
 from onebaton.plan.roll import plan_roll
@@ -121,7 +121,12 @@ class Tool:
 
 
 def running_zone(
-    goal: Wanted, size: int | None = None, *, own: bool = True, leader: int = 0
+    goal: Wanted,
+    size: int | None = None,
+    *,
+    own: bool = True,
+    leader: int = 0,
+    made_by: Callable[[Sequence[Image]], SimulatedCluster] = SimulatedCluster,
 ) -> SimulatedCluster:
     """A zone of the old image, on the platform's nodes or on somebody else's machines."""
     size = size or goal.size
@@ -129,7 +134,13 @@ def running_zone(
     names = [spec.name for spec in specs] or [f"one-{i + 1}" for i in range(size)]
     addresses = [spec.address for spec in specs] or list(ELSEWHERE[:size])
     return simulated.zone(
-        [OLD, NEW], size, addresses=addresses, names=names, specs=specs, leader=leader
+        [OLD, NEW],
+        size,
+        addresses=addresses,
+        names=names,
+        specs=specs,
+        leader=leader,
+        made_by=made_by,
     )
 
 
