@@ -251,7 +251,22 @@ class GiveUp:
         return "give-up:" + ",".join(str(server.id) for server in self.servers)
 
 
-Action = Provision | Found | Seed | Join | Refresh | Retire | HandOver | Restore | Destroy
+Action = (
+    Provision
+    | Found
+    | Seed
+    | Join
+    | Refresh
+    | Retire
+    | HandOver
+    | Restore
+    | Destroy
+    | Prepare
+    | Hold
+    | CutOver
+    | Reinstate
+    | GiveUp
+)
 
 
 @dataclass(frozen=True, slots=True)

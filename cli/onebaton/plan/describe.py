@@ -1,17 +1,23 @@
 """A plan for people: what will be done, why, and what the zone could bear meanwhile."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
-from onebaton.model import World
+from onebaton.model import Server, World
 from onebaton.plan.actions import (
     Action,
+    CutOver,
     Destroy,
     Found,
+    GiveUp,
     HandOver,
+    Hold,
     Join,
     Plan,
+    Prepare,
     Provision,
     Refresh,
+    Reinstate,
     Restore,
     Retire,
     Seed,
@@ -71,7 +77,7 @@ def row(number: int, transition: Transition) -> PlanRow:
     )
 
 
-def what(action: Action) -> str:  # noqa: PLR0911 - one sentence an action
+def what(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one sentence an action
     """The action in words."""
     match action:
         case Provision(nodes=nodes):
@@ -93,5 +99,21 @@ def what(action: Action) -> str:  # noqa: PLR0911 - one sentence an action
             return f"restore the election timeout of {node}"
         case Destroy(names=names):
             return f"destroy {', '.join(names)}"
+        case Prepare(targets=targets):
+            return f"migrate copies ahead on {', '.join(targets)}"
+        case Hold(node=node):
+            return f"start the next release on {node}, held: it cannot win an election"
+        case CutOver(node=node, way="stand-by"):
+            return f"cut over to {node}, which is held"
+        case CutOver(node=node):
+            return f"cut over to {node}, the plain way: migrate while nobody serves"
+        case Reinstate(servers=servers):
+            return f"bring the old generation back: {_named(servers)}"
+        case GiveUp(servers=servers):
+            return f"give the old generation up: {_named(servers)}"
         case _:
             assert_never(action)
+
+
+def _named(servers: Iterable[Server]) -> str:
+    return ", ".join(f"{server.name} (server {server.id})" for server in servers)

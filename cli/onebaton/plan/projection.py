@@ -23,14 +23,20 @@ from onebaton.model import (
     Server,
     World,
 )
+from onebaton.plan import projection_cut as cut
 from onebaton.plan.actions import (
     Action,
+    CutOver,
     Destroy,
     Found,
+    GiveUp,
     HandOver,
+    Hold,
     Join,
+    Prepare,
     Provision,
     Refresh,
+    Reinstate,
     Restore,
     Retire,
     Seed,
@@ -41,7 +47,7 @@ from onebaton.plan.scene import Scene
 SECRETS_TO_COME = "to be made by the first server"
 
 
-def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911 - one case an action
+def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911, PLR0912 - one case an action
     """The world as it will be seen once ``action`` is done and verified."""
     match action:
         case Provision():
@@ -62,6 +68,16 @@ def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911 - one case an
             return _restore(scene, action)
         case Destroy():
             return _destroy(scene, action)
+        case Prepare():
+            return cut.prepared(scene, action)
+        case Hold():
+            return cut.held(scene, action)
+        case CutOver():
+            return cut.cut_over(scene, action)
+        case Reinstate():
+            return cut.reinstated(scene, action)
+        case GiveUp():
+            return cut.given_up(scene)
         case _:
             assert_never(action)
 

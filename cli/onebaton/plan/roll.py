@@ -31,13 +31,18 @@ from onebaton.errors import RefusedError
 from onebaton.model import Member, NodeSpec, World
 from onebaton.plan.actions import (
     Action,
+    CutOver,
     Destroy,
     Found,
+    GiveUp,
     HandOver,
+    Hold,
     Join,
     Plan,
+    Prepare,
     Provision,
     Refresh,
+    Reinstate,
     Restore,
     Retire,
     Seed,
@@ -101,7 +106,9 @@ def first_of(rules: tuple[Rule, ...], scene: Scene) -> Choice | None:
     return next((choice for rule in rules if (choice := rule(scene)) is not None), None)
 
 
-def worst_moment(scene: Scene, action: Action) -> Quorum:
+def worst_moment(  # noqa: PLR0911 - one case an action
+    scene: Scene, action: Action
+) -> Quorum:
     """The zone in numbers while the action is under way and everything else goes wrong."""
     quorum = scene.quorum
     match action:
@@ -115,7 +122,12 @@ def worst_moment(scene: Scene, action: Action) -> Quorum:
             return quorum if down else quorum.stopping()
         case HandOver():
             return quorum if scene.handing_over is not None else quorum.stopping()
-        case Provision() | Found() | Seed() | Restore() | Destroy():
+        case CutOver():
+            # Nobody serves for a moment, whoever is counted; then the new zone is one server.
+            return Quorum(1, 1)
+        case Reinstate(servers=servers):
+            return Quorum(len(servers), len(servers))
+        case Provision() | Found() | Seed() | Restore() | Destroy() | Prepare() | Hold() | GiveUp():
             return quorum
         case _:
             assert_never(action)

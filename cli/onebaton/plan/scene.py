@@ -5,23 +5,34 @@
   built), is **old**.
 * A member **counts** iff it was seen healthy and caught up. Unknown is unhealthy.
 * Members and nodes are matched by address.
+* A generation that a cut-over left is **kept**, stopped and masked, until the cut-over is made
+  final or taken back: its machines are neither wanted nor left over.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 
 from onebaton.model import (
+    UNKNOWN_SCHEMA,
+    AheadStage,
     FrontEndFacts,
     Health,
+    LogPosition,
     Member,
     Node,
     NodeSpec,
     NodeState,
+    PriorPhase,
     RaftState,
+    Schema,
     World,
 )
+from onebaton.plan.actions import CutWay
 from onebaton.plan.quorum import Quorum
 from onebaton.plan.wanted import Wanted
+
+#: Of so many voters none can be missed.
+GROWING_MEMBERS = 2
 
 
 @dataclass(frozen=True)
@@ -70,13 +81,13 @@ class Scene:
 
     @cached_property
     def leftovers(self) -> tuple[Node, ...]:
-        """Nodes that are neither wanted nor members, by name."""
+        """Nodes that are neither wanted nor members nor kept, by name."""
         wanted = {_identity(spec) for spec in self.targets}
-        listed = {m.server.address for m in self.world.members}
+        held = {m.server.address for m in self.world.members} | self.kept_addresses
         return tuple(
             node
             for node in sorted(self.world.nodes, key=lambda n: n.spec.name)
-            if _identity(node.spec) not in wanted and node.spec.address not in listed
+            if _identity(node.spec) not in wanted and node.spec.address not in held
         )
 
     @cached_property
@@ -90,7 +101,7 @@ class Scene:
 
     @cached_property
     def strays(self) -> tuple[Node, ...]:
-        """Nodes outside of the zone where ``oned`` runs."""
+        """Nodes outside of the zone where ``oned`` runs, and may be elected."""
         listed = {m.server.address for m in self.world.members}
         return tuple(
             node
@@ -98,6 +109,7 @@ class Scene:
             if node.spec.address not in listed
             and (facts := self.world.node_facts.get(node.spec.name)) is not None
             and facts.oned_active
+            and stage_of(facts) is not AheadStage.HELD
         )
 
     # Members
@@ -185,6 +197,74 @@ class Scene:
         members = self.world.members
         return Quorum(len(members), sum(1 for m in members if self.counts(m)))
 
+    # Another schema, and the generation that a cut-over leaves
+
+    @cached_property
+    def schema(self) -> Schema | None:
+        """Of the zone's databases: the leader's; while there is none, any member's."""
+        ordered = sorted(self._by_id, key=lambda m: not m.is_leader)
+        seen = (m.facts.schema for m in ordered if m.facts is not None)
+        return next((schema for schema in seen if schema is not None), None)
+
+    @cached_property
+    def changes_schema(self) -> bool:
+        """The wanted image starts on another schema than the zone's: it cannot be rolled."""
+        required = self.wanted.image.schema
+        return required != UNKNOWN_SCHEMA and self.schema not in (None, required)
+
+    @cached_property
+    def way(self) -> CutWay:
+        """How a change of the schema is carried out: held if that is asked for, or was proven."""
+        cut = self.wanted.cut
+        if cut.way != "auto":
+            return cut.way
+        proven = cut.rehearsal is not None and cut.rehearsal.ahead_proven
+        return "stand-by" if proven else "plain"
+
+    @cached_property
+    def cutting(self) -> bool:
+        """A cut-over was begun: the old servers are being stopped, or are."""
+        prior = self.world.prior
+        return prior is not None and prior.phase is PriorPhase.CUTTING
+
+    @cached_property
+    def kept_addresses(self) -> frozenset[str]:
+        """Addresses of the generation that a cut-over left, and may be brought back."""
+        prior = self.world.prior
+        if prior is None or prior.phase is PriorPhase.FINAL:
+            return frozenset()
+        return frozenset(server.address for server in prior.zone.servers)
+
+    @cached_property
+    def kept(self) -> tuple[Node, ...]:
+        """The platform's nodes of that generation, by name."""
+        listed = {m.server.address for m in self.world.members}
+        return tuple(
+            node
+            for node in sorted(self.world.nodes, key=lambda n: n.spec.name)
+            if node.spec.address in self.kept_addresses - listed
+        )
+
+    @cached_property
+    def growing(self) -> bool:
+        """The zone came out of a cut-over as one server, and its second one is still to come.
+
+        Of two voters both are needed, so that the quorum is away from the second one's listing
+        to its start. That cannot be helped, whoever is healthy.
+        """
+        prior, members = self.world.prior, len(self.world.members)
+        if prior is None or prior.phase is not PriorPhase.SERVED or self.old:
+            return False
+        return members == 1 < self.wanted.size or (members == GROWING_MEMBERS and bool(self.down))
+
+    @cached_property
+    def awaited(self) -> Member | None:
+        """The second server of a growing zone that nobody leads for want of its vote."""
+        if not self.growing or len(self.new) < GROWING_MEMBERS or self.leader is not None:
+            return None
+        second = max(self.new, key=lambda m: (m.raft is None, m.server.id))
+        return second if second.facts is not None else None
+
     # What an interrupted rollout leaves behind
 
     @cached_property
@@ -210,7 +290,7 @@ class Scene:
         * a new one, in the middle of its join or restart, or whose machine vanished;
         * an old one, stopped and masked, when the plan had come to retire old ones.
         """
-        if len(self.down) != 1:
+        if len(self.down) != 1 or self.changes_schema:
             return None
         member = self.down[0]
         spec = self.target_of(member)
@@ -247,23 +327,64 @@ class Scene:
             return None
         return self.wanted.limits.log_window_share * settings.log_retention
 
-    def in_window(self, facts: FrontEndFacts) -> bool:
-        """The leader still holds every record that the database lacks, with room to spare."""
+    def in_window(self, position: LogPosition | None) -> bool:
+        """The leader still holds every record that a database lacks, with room to spare."""
         leader = self.leader
-        if facts.database is None or leader is None or leader.raft is None:
+        if position is None or leader is None or leader.raft is None:
             return False
-        behind = leader.raft.log_index - facts.database.last_applied
+        behind = leader.raft.log_index - position.last_applied
         return self.log_window is None or behind < self.log_window
 
     def is_seeded(self, spec: NodeSpec) -> bool:
-        """A node's database and secrets can be joined with, judged by content."""
+        """A node's database and secrets can be gone on with, judged by content."""
         facts, source = self.facts_of(spec), self.source
         if facts is None or source is None or source.facts is None:
             return False
+        if facts.ahead is not None and self.member_of(spec) is None:
+            return self.changes_schema and self._is_warm(facts)
         same_secrets = (
             facts.secret_digest is not None and facts.secret_digest == source.facts.secret_digest
         )
-        return same_secrets and self.in_window(facts)
+        same_schema = facts.schema == source.facts.schema
+        return same_secrets and same_schema and self._is_good(facts.database)
+
+    def _is_good(self, position: LogPosition | None) -> bool:
+        """In the log's window, and complete up to the cut-over that brought the schema about.
+
+        Records from before it speak the old schema and must not be replayed on the new one.
+        """
+        prior = self.world.prior
+        cut_index = prior.cut_index if prior is not None and not self.cutting else None
+        whole = cut_index is None or (position is not None and position.last_applied >= cut_index)
+        return whole and self.in_window(position)
+
+    def _is_warm(self, facts: FrontEndFacts) -> bool:
+        """It holds a copy of the old schema that the log can be shipped to.
+
+        Its secrets are not compared: some migrators write files beside them (source note).
+        """
+        if self.way == "plain" or facts.ahead is None or stage_of(facts) is AheadStage.RELEASED:
+            return False
+        return self._is_good(facts.ahead.warm)
+
+    def is_prepared(self, spec: NodeSpec) -> bool:
+        """It holds a copy migrated ahead that follows the zone."""
+        facts = self.facts_of(spec)
+        stages = (AheadStage.MIGRATED, AheadStage.HELD)
+        migrated = facts is not None and stage_of(facts) in stages
+        fits = facts is not None and facts.schema == self.wanted.image.schema
+        return migrated and fits and self.is_seeded(spec)
+
+    def is_held(self, spec: NodeSpec) -> bool:
+        """The next release runs on its migrated copy, and can win no election."""
+        facts = self.facts_of(spec)
+        held = facts is not None and facts.oned_active and stage_of(facts) is AheadStage.HELD
+        return held and self.is_prepared(spec)
+
+
+def stage_of(facts: FrontEndFacts) -> AheadStage | None:
+    """How far a machine is with a copy migrated ahead; ``None`` without one."""
+    return facts.ahead.stage if facts.ahead is not None else None
 
 
 def answers(member: Member) -> bool:
