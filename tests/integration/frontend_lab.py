@@ -1,4 +1,4 @@
-"""Two machines with systemd, sshd, MariaDB and the package opennebula, as containers."""
+"""Machines with systemd, sshd, MariaDB and the package opennebula, as containers."""
 
 import contextlib
 import hashlib
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +32,12 @@ VERSION = "6.10.0"
 PASSWORD = "open'ne$bula"
 #: The stand-in's delays, shortened; the real one does not read this file.
 DELAYS = "START_DELAY_S=1\nSTOP_DELAY_S=1\nWARMUP_S=1\n"
-INSTALL = f"""
+INSTALL = """
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod 0755 /usr/sbin/policy-rc.d
 echo 'deb [trusted=yes] file:/srv/packages ./' > /etc/apt/sources.list.d/test.list
-printf 'Package: opennebula*\\nPin: version {VERSION}*\\nPin-Priority: 1001\\n' \
+printf 'Package: opennebula*\\nPin: version @VERSION@*\\nPin-Priority: 1001\\n' \
   > /etc/apt/preferences.d/test.pref
 apt-get update -q
 apt-get install -q -y opennebula
@@ -116,12 +116,19 @@ def wait_for(look: Callable[[], bool], what: str, timeout_s: float = 30) -> None
 
 
 @contextmanager
-def front_ends(folder: Path, count: int) -> Iterator[Lab]:
-    """So many machines with nothing configured; gone when the block is left."""
+def front_ends(
+    folder: Path, count: int, *, versions: Sequence[str] = (), subnet: str | None = None
+) -> Iterator[Lab]:
+    """So many machines with nothing configured; gone when the block is left.
+
+    :param versions: OpenNebula's, of the first machines; all others have ``VERSION``.
+    :param subnet: the first three numbers of their network, e.g. ``10.214.7``.
+    """
     podman = Podman(CACHE / "podman")
-    image = _image(podman)
+    wanted = [*versions, *[VERSION] * (count - len(versions))]
+    images = {version: _image(podman, version) for version in wanted}
     name = f"onebaton-fe{os.getpid()}"
-    subnet = f"10.214.{os.getpid() % 250}"
+    subnet = subnet or f"10.214.{os.getpid() % 250}"
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True
     )
@@ -132,13 +139,13 @@ def front_ends(folder: Path, count: int) -> Iterator[Lab]:
     vip = Vip(f"{subnet}.100", 24, "eth0")
     try:
         podman.run(["network", "create", "--subnet", f"{subnet}.0/24", name], timeout_s=30)
-        for number in range(1, count + 1):
+        for number, version in enumerate(wanted, start=1):
             host = Host(f"{name}-n{number}", f"{subnet}.{10 + number}", "")
             podman.run(
                 [
                     *("run", "--detach", "--name", host.name, "--hostname", f"n{number}"),
                     *("--systemd=always", "--network", name, "--ip", host.address),
-                    *("--cap-add", "NET_ADMIN,NET_RAW", image, "/sbin/init"),
+                    *("--cap-add", "NET_ADMIN,NET_RAW", images[version], "/sbin/init"),
                 ],
                 timeout_s=60,
             )
@@ -197,8 +204,10 @@ def found_zone(lab: Lab, host: Host) -> None:
     wait_for(lambda: lab.raft(host)["STATE"] == 3, "the server to lead")
 
 
-def _image(podman: Podman) -> str:
-    """An image with the packages, made once for each state of them."""
+def _image(podman: Podman, version: str) -> str:
+    """An image with the packages of a version, made once for each state of them."""
+    name = IMAGE if version == VERSION else f"{IMAGE}-{version}"
+    install = INSTALL.replace("@VERSION@", version)
     packages = tuple(
         line.split("#", 1)[0].strip()
         for line in (ROOT / "packer" / "packages.list").read_text().splitlines()
@@ -211,21 +220,21 @@ def _image(podman: Podman) -> str:
     if "ONEBATON_REPO" not in os.environ:
         builder = ROOT / "tests" / "standin" / "build.py"
         subprocess.run([sys.executable, builder, repository], check=True, timeout=300)
-    content = [base, INSTALL, (repository / "Packages").read_text()]
-    image = f"{IMAGE}:{hashlib.sha256(repr(content).encode()).hexdigest()[:12]}"
+    content = [base, install, (repository / "Packages").read_text()]
+    image = f"{name}:{hashlib.sha256(repr(content).encode()).hexdigest()[:12]}"
     if podman.run(["image", "exists", image], timeout_s=30, check=False).status == 0:
         return image
-    older = podman.run(["images", "--quiet", IMAGE], timeout_s=30).stdout.split()
-    name = f"onebaton-fe-image{os.getpid()}"
-    podman.run(["run", "--detach", "--name", name, base, "sleep", "infinity"], timeout_s=60)
+    older = podman.run(["images", "--quiet", name], timeout_s=30).stdout.split()
+    maker = f"onebaton-fe-image{os.getpid()}"
+    podman.run(["run", "--detach", "--name", maker, base, "sleep", "infinity"], timeout_s=60)
     try:
-        podman.run(["cp", f"{repository}/.", f"{name}:/srv/packages"], timeout_s=120)
+        podman.run(["cp", f"{repository}/.", f"{maker}:/srv/packages"], timeout_s=120)
         conf = "packer/files/etc/mysql/mariadb.conf.d/90-onebaton.cnf"
-        podman.run(["cp", str(ROOT / conf), f"{name}:/etc/mysql/mariadb.conf.d/"], timeout_s=60)
-        podman.run(["exec", name, "sh", "-c", INSTALL], timeout_s=600, what="installing packages")
-        podman.run(["commit", "--quiet", name, image], timeout_s=300)
+        podman.run(["cp", str(ROOT / conf), f"{maker}:/etc/mysql/mariadb.conf.d/"], timeout_s=60)
+        podman.run(["exec", maker, "sh", "-c", install], timeout_s=600, what="installing packages")
+        podman.run(["commit", "--quiet", maker, image], timeout_s=300)
     finally:
-        podman.run(["rm", "--force", "--time", "0", name], timeout_s=60, check=False)
+        podman.run(["rm", "--force", "--time", "0", maker], timeout_s=60, check=False)
     for old in older:
         podman.run(["rmi", old], timeout_s=60, check=False)
     return image
