@@ -38,6 +38,8 @@ SHORT_TIMEOUT_S = 30.0
 LOOK_S = 0.5
 #: So much of a stop's time is kept for SIGKILL and what comes after.
 LAST_RESORT_S = 30.0
+#: Followers of a leader that is cut off confirm records for so long after its drain.
+AFTER_DRAIN_S = 0.15
 
 
 class SshFrontEnds:
@@ -282,6 +284,48 @@ class SshFrontEnds:
         )
         self._end(host, script, drain_s + SHORT_TIMEOUT_S, "cutting off the leader")
 
+    def freeze(self, leader: Host, others: Sequence[Host], *, drain_s: float) -> None:
+        """See ``FrontEnds.freeze``.
+
+        A machine that was looked at just before has its connection already, and loses no time
+        with it.
+        """
+        vip = self._zone.vip.address
+        others_script = nodeunit.freeze_script(vip=vip, after_s=drain_s + AFTER_DRAIN_S)
+
+        def one(host: Host) -> OnebatonError | None:
+            try:
+                if host == leader:
+                    self.cut_off_leader(host, drain_s=drain_s)
+                else:
+                    self._end(host, others_script, drain_s + SHORT_TIMEOUT_S, "stopping oned")
+            except OnebatonError as error:
+                return error
+            return None
+
+        hosts = [leader, *others]
+        with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+            outcomes = zip(hosts, pool.map(one, hosts), strict=True)
+            failed = {host.name: error for host, error in outcomes if error is not None}
+        if not failed:
+            return
+        details = [line for name, error in failed.items() for line in _told(name, error)] + [
+            f"{host.name}: stopped" for host in hosts if host.name not in failed
+        ]
+        if all(isinstance(error, StepFailedError) for error in failed.values()):
+            raise StepFailedError(
+                f"{', '.join(failed)} did not stop",
+                details=details,
+                resolution="Log in there, end oned, take the virtual IP off, then run the same "
+                "command again.",
+            )
+        raise UnavailableError(
+            f"{', '.join(failed)} may still run",
+            details=details,
+            resolution="Reach the machine and stop oned there, or switch it off; then run the "
+            "same command again.",
+        )
+
     def _end(self, host: Host, script: str, timeout_s: float, what: str) -> None:
         done = self._ssh.run(host, script, timeout_s=timeout_s, what=what, check=False)
         if done.status == nodeunit.STILL_THERE:
@@ -310,3 +354,7 @@ class SshFrontEnds:
             )
         self._reporter.progress(f"waiting for {what} ({seen})")
         self._clock.sleep(LOOK_S)
+
+
+def _told(name: str, error: OnebatonError) -> list[str]:
+    return [f"{name}: {error.message}", *error.details[:3]]

@@ -33,9 +33,11 @@ ONED_RUNS_FUNCTION = """
 oned_runs() {
   case "$(systemctl show -p ActiveState --value opennebula.service 2>/dev/null)" in
     active|activating|deactivating|reloading) return 0;; esac
-  local comm
+  local comm name
   for comm in /proc/[0-9]*/comm; do
-    [ "$(cat "$comm" 2>/dev/null || true)" != oned ] || return 0
+    name=
+    { read -r name < "$comm"; } 2>/dev/null || true
+    [ "$name" != oned ] || return 0
   done
   return 1
 }"""
@@ -114,30 +116,83 @@ class Session:
     def __init__(self, pipe: Pipe, place: str) -> None:
         self._pipe = pipe
         self._place = place
+        #: Lines sent before; the client counts from its own start.
+        self._lines = 0
 
-    def rows(self, statements: str, *, what: str) -> Rows:
+    def rows(self, statements: str, *, what: str, private: bool = False) -> Rows:
         """Run statements and read what they select.
 
+        :param statements: without a semicolon at their end.
+        :param private: tell only the number of an error, not the server's words.
         :raises SqlError: if one fails; the session is over then.
         """
+        text = f"{statements};\nSELECT '{self._END}';\n"
         with contextlib.suppress(BrokenPipeError):
-            self._pipe.stdin.write(f"{statements};\nSELECT '{self._END}';\n".encode())
+            self._pipe.stdin.write(text.encode())
             self._pipe.stdin.flush()
         lines = []
         while (line := self._pipe.stdout.readline().decode("utf-8", "replace")) != f"{self._END}\n":
             if not line:
-                self._fail(what)
+                self._fail(what, private=private)
             lines.append(line)
+        self._lines += text.count("\n")
         done = Completed(self._pipe.argv, 0, "".join(lines), "")
-        return read_rows(done, what=what, private=False)
+        return read_rows(done, what=what, private=private)
 
-    def _fail(self, what: str) -> NoReturn:
+    def _fail(self, what: str, *, private: bool) -> NoReturn:
         what = f"{what} on {self._place}"
         try:
             self._pipe.finish(timeout_s=5, what=what)
         except ProgramError as error:
-            read_rows(error.completed, what=what, private=False)
+            try:
+                read_rows(error.completed, what=what, private=private)
+            except SqlError as refused:
+                if refused.line is not None:
+                    refused.line -= self._lines
+                raise
         raise SqlError(f"{what}: the client ended", details=[], number=None, line=None)
+
+
+class SessionDatabase:
+    """A database asked over one session that is open already (implements :class:`Database`).
+
+    For where round trips count, and where an ``oned`` may run beside: nothing looks for one.
+
+    :param aside: the same database, for what is asked when the session is over.
+    """
+
+    def __init__(self, session: Session, aside: Database) -> None:
+        self._session: Session | None = session
+        self._aside = aside
+        self.name = aside.name
+
+    @property
+    def place(self) -> str:
+        """See :attr:`Database.place`."""
+        return self._aside.place
+
+    def rows(self, statements: str, *, what: str, timeout_s: float) -> Rows:
+        """See :meth:`Database.rows`; the session's own deadline holds."""
+        if self._session is None:
+            return self._aside.rows(statements, what=what, timeout_s=timeout_s)
+        return self._run(self._session, statements, what, private=False)
+
+    def change(self, statements: str, *, what: str, timeout_s: float) -> Rows:
+        """See :meth:`Database.change`."""
+        if self._session is None:
+            return self._aside.change(statements, what=what, timeout_s=timeout_s)
+        return self._run(self._session, statements, what, private=True)
+
+    def session(self, *, timeout_s: float) -> AbstractContextManager[Session]:
+        """Another one; see :meth:`Database.session`."""
+        return self._aside.session(timeout_s=timeout_s)
+
+    def _run(self, session: Session, statements: str, what: str, *, private: bool) -> Rows:
+        try:
+            return session.rows(statements.rstrip().rstrip(";"), what=what, private=private)
+        except StepFailedError:
+            self._session = None
+            raise
 
 
 class NodeDatabase:

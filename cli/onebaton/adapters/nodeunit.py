@@ -23,7 +23,16 @@ _LEADER_SERVICES = (
 )
 
 #: What serves on every node that has it enabled, leader or not.
-_WEB_SERVICES = "opennebula-fireedge.service opennebula-sunstone.service"
+_WEB_NAMES = "opennebula-fireedge.service opennebula-sunstone.service"
+
+#: Shell that starts them without waiting: at the node's boot they found no secrets and did not
+#: start, and nobody else starts them.
+START_WEB_SERVICES = f"""
+for service in {_WEB_NAMES}; do
+  if systemctl is-enabled --quiet "$service" 2>/dev/null; then
+    systemctl start --no-block "$service"
+  fi
+done"""
 
 #: Shell functions around the unit.
 #:
@@ -57,12 +66,14 @@ unmask_unit() {{
 }}"""
 
 #: Shell functions that end ``oned`` and what belongs to it.
-_END_FUNCTIONS = f"""{ONED_RUNS_FUNCTION}
+END_FUNCTIONS = f"""{ONED_RUNS_FUNCTION}
 kill_oned() {{
   systemctl kill -s KILL "$unit" 2>/dev/null || true
-  local comm pid try
+  local comm name pid try
   for comm in /proc/[0-9]*/comm; do
-    [ "$(cat "$comm" 2>/dev/null || true)" = oned ] || continue
+    name=
+    {{ read -r name < "$comm"; }} 2>/dev/null || true
+    [ "$name" = oned ] || continue
     pid=${{comm#/proc/}}
     kill -KILL "${{pid%/comm}}" 2>/dev/null || true
   done
@@ -91,11 +102,18 @@ require_gone() {{
   fi
 }}"""
 
+#: Shell that ends ``oned`` at once; the unit is masked already.
+_END_AT_ONCE = """kill_oned
+drop_vip
+drop_lock
+stop_leader_services
+require_gone"""
+
 
 def start_script() -> str:
     """Unmask, enable and start, without waiting; remember what this start will know."""
     return f"""{UNIT_FUNCTIONS}
-{_END_FUNCTIONS}
+{END_FUNCTIONS}
 [ "$(systemctl show -p LoadState --value "$unit")" != not-found ] || exit {NO_UNIT}
 unmask_unit
 systemctl enable --quiet "$unit"
@@ -105,12 +123,7 @@ if ! oned_runs; then
   [ ! -e {KNOWN_SERVERS}.next ] || mv -f {KNOWN_SERVERS}.next {KNOWN_SERVERS}
 fi
 systemctl start --no-block "$unit"
-# At the node's boot they found no secrets and did not start; nobody else starts them.
-for service in {_WEB_SERVICES}; do
-  if systemctl is-enabled --quiet "$service" 2>/dev/null; then
-    systemctl start --no-block "$service"
-  fi
-done
+{START_WEB_SERVICES}
 """
 
 
@@ -142,7 +155,7 @@ def stop_script(*, vip: str, mask: bool, kind_s: float) -> str:
     forget how the unit wants to be stopped, so it comes after the stop.
     """
     return f"""{UNIT_FUNCTIONS}
-{_END_FUNCTIONS}
+{END_FUNCTIONS}
 vip={vip}
 timeout {kind_s:.0f} systemctl stop "$unit" 2>/dev/null || true
 if oned_runs; then kill_oned; fi
@@ -164,7 +177,7 @@ def cut_off_script(*, vip: str, port: int, drain_s: float) -> str:
     connection tracking is not everywhere.
     """
     return f"""{UNIT_FUNCTIONS}
-{_END_FUNCTIONS}
+{END_FUNCTIONS}
 vip={vip}
 open_door() {{
   nft delete table inet onebaton_cut 2>/dev/null || true
@@ -186,11 +199,24 @@ trap open_door EXIT
 open_door
 close_door
 sleep {drain_s:.3f}
-kill_oned
-drop_vip
-drop_lock
-stop_leader_services
-require_gone
+{_END_AT_ONCE}
+"""
+
+
+def freeze_script(*, vip: str, after_s: float) -> str:
+    """End a server that does not lead, while its leader is cut off at the same time.
+
+    The mask comes first here too. Then it goes on confirming records, for as long as the leader
+    may still acknowledge what is in flight.
+
+    :param after_s: seconds until SIGKILL.
+    """
+    return f"""{UNIT_FUNCTIONS}
+{END_FUNCTIONS}
+vip={vip}
+mask_unit
+sleep {after_s:.3f}
+{_END_AT_ONCE}
 """
 
 
