@@ -4,25 +4,36 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onebaton.errors import RefusedError
-from onebaton.model import Health, Host, Secret, Server, World
+from onebaton.model import Health, Host, Secret, Server, World, machine_of
 from onebaton.plan.actions import (
     Action,
+    CutOver,
     Destroy,
     Found,
+    GiveUp,
     HandOver,
+    Hold,
     Join,
+    Prepare,
     Provision,
     Refresh,
+    Reinstate,
     Restore,
     Retire,
     Seed,
 )
+from onebaton.steps.cutover import CutOverStep
 from onebaton.steps.destroy import DestroyStep
 from onebaton.steps.found import FoundStep
+from onebaton.steps.generation import old_generation, prior_of, server_to_be
+from onebaton.steps.giveup import GiveUpStep
 from onebaton.steps.handover import HandOverStep
+from onebaton.steps.hold import HoldStep
 from onebaton.steps.join import JoinStep
+from onebaton.steps.prepare import PrepareStep
 from onebaton.steps.provision import ProvisionStep
 from onebaton.steps.refresh import RefreshStep
+from onebaton.steps.reinstate import ReinstateStep
 from onebaton.steps.restore import RestoreStep
 from onebaton.steps.retire import RetireStep
 from onebaton.steps.seed import SeedStep
@@ -83,7 +94,60 @@ class Builder:
                 )
             case Join():
                 return self._join(action, world)
+            case Prepare():
+                targets = tuple(self._host(name, world) for name in action.targets)
+                return PrepareStep(action.id, site, self._host(action.source, world), targets)
+            case Hold():
+                return self._hold(action, world)
+            case CutOver():
+                return self._cut_over(action, world)
+            case Reinstate():
+                return self._reinstate(action, world)
+            case GiveUp():
+                return self._give_up(action, world)
         return self._with_leader(action, world)
+
+    def _hold(self, action: Hold, world: World) -> HoldStep:
+        host = self._host(action.node, world)
+        return HoldStep(
+            action.id,
+            self.site,
+            host,
+            self._host(action.source, world),
+            server_to_be(self.site, host, world.zone),
+            (*(server.address for server in world.zone.servers), self.site.vip.address),
+            self.steered_timeout_ms,
+        )
+
+    def _cut_over(self, action: CutOver, world: World) -> CutOverStep:
+        host = self._host(action.node, world)
+        prior = prior_of(world, action)
+        return CutOverStep(
+            action.id,
+            self.site,
+            action.way,
+            host,
+            server_to_be(self.site, host, prior.zone),
+            prior,
+            old_generation(prior.zone.servers, world),
+            tuple(self._host(name, world) for name in action.others),
+            self.steered_timeout_ms,
+        )
+
+    def _reinstate(self, action: Reinstate, world: World) -> ReinstateStep:
+        prior = world.prior
+        if prior is None:
+            raise RefusedError("there is no cut-over to take back")
+        new = tuple(self._host(name, world) for name in action.stop)
+        leading = {member.host.name for member in world.members if member.is_leader}
+        lead = tuple(host for host in new if host.name in {prior.node, *leading})
+        old = old_generation(action.servers, world)
+        return ReinstateStep(action.id, self.site, new, lead, old, prior.leader_id)
+
+    def _give_up(self, action: GiveUp, world: World) -> GiveUpStep:
+        old = tuple(machine_of(server, world.nodes) for server in action.servers)
+        new = tuple(member.host for member in world.members if member.host not in old)
+        return GiveUpStep(action.id, self.site, old, new)
 
     def _join(self, action: Join, world: World) -> JoinStep:
         listed = {member.host.name: member.server for member in world.members}

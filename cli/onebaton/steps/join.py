@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from onebaton.errors import RefusedError, StepFailedError, UnavailableError
 from onebaton.model import Host, Member, Server
 from onebaton.steps.seeing import (
-    differing_tables,
     expected_leader,
     require_parity,
+    require_parity_brought,
     require_same_secrets,
     server_of,
     wait_caught_up,
@@ -20,8 +20,6 @@ from onebaton.steps.step import NEEDED, Check, blocked
 #: Shipping is repeated until a round carries no more than this: Raft brings the rest.
 SMALL_ROUND_RECORDS = 20
 MAX_ROUNDS = 10
-#: How often a comparison before the start is repeated while the source has records pending.
-MAX_LOOKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,8 @@ class JoinStep:
         if site.frontends.facts(self.host).oned_active:
             return
         require_same_secrets(site, self.source, self.host)
-        self._ship_until_level()
-        self._require_parity_before_start()
+        ship_until_level(site, self.source, self.host)
+        require_parity_before_start(site, self.source, self.host)
         server_id = self._listed_id()
         site.frontends.configure(
             self.host,
@@ -130,50 +128,37 @@ class JoinStep:
             raise RefusedError("the zone has no leader to add a server to")
         return self.site.api.add_server(self.leader.endpoint, self.host.name, self.endpoint)
 
-    def _ship_until_level(self) -> None:
-        for _ in range(MAX_ROUNDS):
-            shipped = self.site.frontends.ship_log(self.source, self.host)
-            self.site.reporter.progress(f"{shipped} log records shipped to {self.host.name}")
-            if shipped <= SMALL_ROUND_RECORDS:
-                return
-        raise StepFailedError(
-            f"{self.host.name} does not become level with {self.source.name}: the zone writes "
-            "faster than its log can be shipped",
-            resolution="Run the same command again when there is less to write.",
-        )
 
-    def _require_parity_before_start(self) -> None:
-        """Prove the stopped target equal to its source, at an index of our choosing.
+def ship_until_level(site: Site, source: Host, host: Host) -> None:
+    """Ship the log to a stopped node in rounds, until one is small.
 
-        The source's tables are read at one moment; the log is then shipped to exactly that
-        moment's index, so that the comparison needs no luck while writes go on. A source
-        caught between a record's SQL and its mark shows more than its index says; a
-        difference counts only where none was pending, or when it stays.
+    :raises StepFailedError: if the zone writes faster than its log can be shipped.
+    """
+    for _ in range(MAX_ROUNDS):
+        shipped = site.frontends.ship_log(source, host)
+        site.reporter.progress(f"{shipped} log records shipped to {host.name}")
+        if shipped <= SMALL_ROUND_RECORDS:
+            return
+    raise StepFailedError(
+        f"{host.name} does not become level with {source.name}: the zone writes faster than its "
+        "log can be shipped",
+        resolution="Run the same command again when there is less to write.",
+    )
 
-        :raises StepFailedError: if a table differs.
-        """
-        frontends, source, target = self.site.frontends, self.source, self.host
-        for look in range(MAX_LOOKS):
-            position, ours = frontends.table_checksums(source)
-            frontends.ship_log(source, target, up_to=position.last_applied)
-            reached, theirs = frontends.table_checksums(target)
-            if reached.last_applied != position.last_applied:
-                raise StepFailedError(
-                    f"{target.name} stands at log index {reached.last_applied} and should be at "
-                    f"{position.last_applied}",
-                    resolution="Run the same command again.",
-                )
-            differing = differing_tables(ours, theirs)
-            if not differing:
-                return
-            settled = position.last_index == position.last_applied
-            if settled or look == MAX_LOOKS - 1:
-                raise StepFailedError(
-                    f"{target.name} was seeded wrongly: it differs from {source.name} at log "
-                    f"index {position.last_applied}",
-                    details=[f"tables: {', '.join(differing)}"],
-                    resolution=(
-                        "It does not run and harms nobody. Drop its database, then run the "
-                        "same command again: it seeds the node anew."
-                    ),
-                )
+
+def require_parity_before_start(site: Site, source: Host, host: Host) -> None:
+    """Prove a seeded node, whose ``oned`` does not run, equal to its source.
+
+    :raises StepFailedError: if a table differs.
+    """
+    require_parity_brought(
+        site,
+        source,
+        host.name,
+        bring=lambda index: site.frontends.ship_log(source, host, up_to=index),
+        read=lambda: site.frontends.table_checksums(host),
+        resolution=(
+            "It does not run and harms nobody. Drop its database, then run the same command "
+            "again: it seeds the node anew."
+        ),
+    )

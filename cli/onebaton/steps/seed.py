@@ -22,9 +22,16 @@ class SeedStep:
         return NEEDED
 
     def apply(self) -> None:
-        """Stop what runs on a target that lost its place in the log, then fill it anew."""
+        """Stop what runs on a target that lost its place in the log, then fill it anew.
+
+        A copy that was migrated ahead goes too: it belongs to a cut-over that did not come, or
+        to one that is over.
+        """
         for target in self.targets:
-            if self.site.frontends.facts(target).oned_active:
+            facts = self.site.frontends.facts(target)
+            if facts.ahead is not None:
+                self.site.standby.discard(target)
+            elif facts.oned_active:
                 self.site.frontends.stop(target, mask=False, timeout_s=self.site.timeouts.stop_s)
         self.site.frontends.copy_secrets(self.source, self.targets)
         self.site.frontends.seed(self.source, self.targets, timeout_s=self.site.timeouts.seed_s)

@@ -1,14 +1,16 @@
 """What several steps must see before the next one may begin."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from onebaton.errors import OnebatonError, RefusedError, StepFailedError
-from onebaton.model import Host, RaftState, RaftStatus, Server, World
+from onebaton.model import Host, LogPosition, RaftState, RaftStatus, Server, World
 from onebaton.steps.site import Site
 
 #: Documents written by steps to see that a write goes through.
 CHECK_PREFIX = "onebaton-check-"
+#: How often a comparison with a stopped copy is repeated while the source has records pending.
+MAX_LOOKS = 6
 
 
 def expected_leader(site: Site, leader: Server) -> RaftStatus:
@@ -174,6 +176,50 @@ def require_parity(site: Site, source: Host, target: Host) -> None:
         timeout_s=site.timeouts.catch_up_s,
         interval_s=0.2,
     )
+
+
+def require_parity_brought(
+    site: Site,
+    source: Host,
+    target: str,
+    *,
+    bring: Callable[[int], object],
+    read: Callable[[], tuple[LogPosition, dict[str, int | None]]],
+    resolution: str,
+) -> None:
+    """Prove a copy that nobody writes to equal to its source, at an index of our choosing.
+
+    The source's tables are read at one moment; the log is then brought to exactly that
+    moment's index, so that the comparison needs no luck while writes go on. A source caught
+    between a record's SQL and its mark shows more than its index says; a difference counts
+    only where none was pending, or when it stays.
+
+    :param target: name of the copy, for messages.
+    :param bring: brings the log up to an index into the copy.
+    :param read: position and checksums of the copy.
+    :raises StepFailedError: if a table differs.
+    """
+    for look in range(MAX_LOOKS):
+        position, ours = site.frontends.table_checksums(source)
+        bring(position.last_applied)
+        reached, theirs = read()
+        if reached.last_applied != position.last_applied:
+            raise StepFailedError(
+                f"{target} stands at log index {reached.last_applied} and should be at "
+                f"{position.last_applied}",
+                resolution="Run the same command again.",
+            )
+        differing = differing_tables(ours, theirs)
+        if not differing:
+            return
+        settled = position.last_index == position.last_applied
+        if settled or look == MAX_LOOKS - 1:
+            raise StepFailedError(
+                f"{target} was seeded wrongly: it differs from {source.name} at log index "
+                f"{position.last_applied}",
+                details=[f"tables: {', '.join(differing)}"],
+                resolution=resolution,
+            )
 
 
 def differing_tables(ours: Mapping[str, int | None], theirs: Mapping[str, int | None]) -> list[str]:

@@ -1,0 +1,61 @@
+"""Copies that are migrated ahead: how they come level, and how they are proven to be."""
+
+from onebaton.errors import StepFailedError
+from onebaton.model import Host
+from onebaton.steps.seeing import require_parity_brought
+from onebaton.steps.site import Site
+
+#: Following is repeated until a batch holds no more records than this: the last one is brought
+#: over while nobody serves.
+TINY_BATCH_RECORDS = 40
+MAX_BATCHES = 10
+
+
+def follow_closely(site: Site, source: Host, host: Host) -> None:
+    """Bring a copy over in batches, until one is tiny.
+
+    :raises StepFailedError: if the zone writes faster than it can be followed.
+    """
+    for _ in range(MAX_BATCHES):
+        batch = site.standby.follow(
+            source, host, left_alone=site.left_alone, timeout_s=site.timeouts.catch_up_s
+        )
+        site.reporter.progress(
+            f"{batch.records} log records brought over to {host.name}, "
+            f"{batch.migrator_s:.1f} s of it in the migrator"
+        )
+        if batch.records <= TINY_BATCH_RECORDS:
+            return
+    raise StepFailedError(
+        f"{host.name} does not become level with {source.name}: the zone writes faster than its "
+        "changes can be migrated",
+        resolution="Run the same command again when there is less to write.",
+    )
+
+
+def require_warm_parity(site: Site, source: Host, host: Host) -> None:
+    """Prove the warm database equal to its source, at an index of our choosing.
+
+    :raises StepFailedError: if a table differs.
+    """
+
+    def bring(index: int) -> None:
+        site.standby.follow(
+            source,
+            host,
+            up_to=index,
+            left_alone=site.left_alone,
+            timeout_s=site.timeouts.catch_up_s,
+        )
+
+    require_parity_brought(
+        site,
+        source,
+        f"the warm copy on {host.name}",
+        bring=bring,
+        read=lambda: site.standby.warm_checksums(host),
+        resolution=(
+            f"It serves nobody. Destroy {host.name}, then run the same command again: it makes "
+            "the copy anew."
+        ),
+    )
