@@ -15,21 +15,13 @@ by a roll.
 from collections.abc import Iterator, Mapping, Sequence
 
 from onebaton.model import FrontEndFacts, Node, NodeState, World, Zone
-from onebaton.plan.actions import Found, Join, Plan, Transition
+from onebaton.plan.actions import Found, Join, Plan
 from onebaton.plan.findings import Finding, refuse_if_any
-from onebaton.plan.gates import enabled, seeds_replaceable, standalone, stray
-from onebaton.plan.projection import after
-from onebaton.plan.roll import (
-    Choice,
-    Rule,
-    first_of,
-    heal_member,
-    prepare_and_join,
-    provision,
-    refresh,
-    source_name,
-    worst_moment,
-)
+from onebaton.plan.gates import enabled, standalone
+from onebaton.plan.lookahead import look_ahead
+from onebaton.plan.places import seeds_replaceable, stray
+from onebaton.plan.roll import heal_member, prepare_and_join, refresh
+from onebaton.plan.rules import Choice, Rule, first_of, provision, source_name
 from onebaton.plan.scene import Scene
 from onebaton.plan.wanted import Wanted
 
@@ -51,7 +43,7 @@ def plan_bootstrap(
     seen = _with_nodes(wanted, nodes, node_facts, world)
     scene = Scene.of(wanted, seen)
     refuse_if_any(wanted.zone, [*_gates(scene)], again="onebaton bootstrap")
-    return Plan(tuple(_transitions(scene)))
+    return Plan(tuple(look_ahead(scene, lambda now: first_of(RUNBOOK, now))))
 
 
 def _with_nodes(
@@ -72,15 +64,6 @@ def _with_nodes(
         dict(node_facts),
         world.records_per_second,
     )
-
-
-def _transitions(scene: Scene) -> Iterator[Transition]:
-    while (choice := first_of(RUNBOOK, scene)) is not None:
-        action, why = choice
-        following = Scene.of(scene.wanted, after(scene, action))
-        during = worst_moment(scene, action)
-        yield Transition(action, why, before=scene.quorum, during=during, after=following.quorum)
-        scene = following
 
 
 def found_zone(scene: Scene) -> Choice | None:

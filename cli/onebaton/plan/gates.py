@@ -10,26 +10,41 @@ what such a rollout leaves behind when it is interrupted (:attr:`Scene.interrupt
 
 from collections.abc import Callable, Collection, Iterator
 
-from onebaton.model import UNKNOWN_SCHEMA, Member, Node, NodeState
+from onebaton.model import UNKNOWN_SCHEMA, Member
 from onebaton.plan.findings import Finding, refuse_if_any
+from onebaton.plan.places import (
+    no_strays,
+    nothing_only_there,
+    places_free,
+    places_kept,
+    seeds_replaceable,
+)
 from onebaton.plan.scene import Scene
 from onebaton.plan.versions import version_key
 
 Gate = Callable[[Scene], Iterator[Finding]]
 
 
-def require_open(scene: Scene, *, but: Collection[Gate] = (), again: str = "onebaton plan") -> None:
+def require_open(
+    scene: Scene,
+    *,
+    but: Collection[Gate] = (),
+    also: Collection[Gate] = (),
+    again: str = "onebaton plan",
+) -> None:
     """See that no gate is shut.
 
     :param but: gates that do not count for what is to be done.
+    :param also: further gates that do.
     :raises RefusedError: with the findings of all gates, if there are any.
     """
-    found = [finding for gate in GATES if gate not in but for finding in gate(scene)]
+    counted = (*(gate for gate in GATES if gate not in but), *also)
+    found = [finding for gate in counted for finding in gate(scene)]
     refuse_if_any(scene.wanted.zone, found, again=again)
 
 
 def one_leader(scene: Scene) -> Iterator[Finding]:
-    """Exactly one server says that it leads, unless our own hand-over is under way."""
+    """Exactly one server says that it leads, unless a step of ours is on its way to that."""
     leaders = [m.server.name for m in scene.world.members if m.is_leader]
     if len(leaders) > 1:
         yield Finding(
@@ -37,7 +52,7 @@ def one_leader(scene: Scene) -> Iterator[Finding]:
             ", ".join(leaders),
             "One of them is cut off from the others: mend the network, and wait until it follows.",
         )
-    elif not leaders and scene.handing_over is None:
+    elif not leaders and scene.handing_over is None and scene.awaited is None:
         answers = [
             f"{m.server.name} {m.raft.state.name.lower() if m.raft else 'does not answer'}"
             for m in scene.world.members
@@ -97,6 +112,8 @@ def members_healthy(scene: Scene) -> Iterator[Finding]:
 def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
     """Members that stand in the way, each with what is wrong with it."""
     busy_with = scene.interrupted
+    if scene.awaited is not None:
+        return
     for member in scene.down:
         if member is busy_with:
             continue
@@ -116,7 +133,8 @@ def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
 
 def quorum_holds(scene: Scene) -> Iterator[Finding]:
     """A majority of all listed servers was seen healthy."""
-    if scene.leader is not None and not scene.quorum.holds:
+    busy = scene.growing and scene.interrupted is not None
+    if scene.leader is not None and not scene.quorum.holds and not busy:
         yield Finding(
             "no quorum",
             str(scene.quorum),
@@ -284,78 +302,11 @@ def secrets_seen(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def places_free(scene: Scene) -> Iterator[Finding]:
-    """Names and addresses of the new nodes belong to nobody else in the zone."""
-    wanted = scene.wanted
-    if len(scene.targets) < wanted.size:
-        yield Finding(
-            f"generation {scene.slot} has too few addresses",
-            f"{len(scene.targets)} of {wanted.size}",
-            "Complete network.generations in the configuration.",
-        )
-    for spec in scene.targets:
-        for member in scene.world.members:
-            server = member.server
-            if server.address == spec.address and scene.node_of(spec) is None:
-                yield Finding(
-                    f"the address of the new node {spec.name} is in use",
-                    f"server {server.id} ({server.name}) answers at {server.endpoint}",
-                    "Both generations' addresses hold servers: finish or take back the rollout "
-                    "that brought them there, or configure other addresses.",
-                )
-            elif server.name == spec.name and server.address != spec.address:
-                yield Finding(
-                    f"the name of the new node {spec.name} is in use",
-                    f"server {server.id} at {server.endpoint}",
-                    "OpenNebula takes a second server of a name without a word: rename that one.",
-                )
-
-
-def no_strays(scene: Scene) -> Iterator[Finding]:
-    """A server that runs outside of the zone topples its leader."""
-    return (stray(node) for node in scene.strays)
-
-
-def stray(node: Node) -> Finding:
-    """What is wrong with a node where ``oned`` runs outside of the zone."""
-    return Finding(
-        f"oned runs on {node.spec.name}, which is not in the zone",
-        f"opennebula.service is active at {node.spec.address}",
-        "It votes all the same. Stop and mask the unit there.",
-    )
-
-
-def nothing_only_there(scene: Scene) -> Iterator[Finding]:
-    """Images of virtual machines on an old node's own disk would be destroyed with it."""
-    for member in scene.old:
-        if member.node is not None and member.facts is not None and member.facts.local_datastores:
-            yield Finding(
-                f"{member.host.name} holds images on its own disk",
-                "files under /var/lib/one/datastores, which is not mounted from elsewhere",
-                "Its machine would be destroyed with them: move the datastores to storage that "
-                "all front-ends share.",
-            )
-
-
-def seeds_replaceable(scene: Scene) -> Iterator[Finding]:
-    """A running ``oned`` whose database has to be replaced is stopped by its operator."""
-    for member in scene.down:
-        spec = scene.target_of(member)
-        if spec is None or member.facts is None or not member.facts.oned_active:
-            continue
-        node = scene.node_of(spec)
-        running = node is not None and node.state is NodeState.RUNNING
-        if running and scene.leader is not None and not scene.is_seeded(spec):
-            yield Finding(
-                f"{member.server.name} runs on a database that cannot catch up",
-                "the leader no longer holds the records that it lacks, or its secrets differ",
-                "Stop opennebula.service on it: it is then seeded anew.",
-            )
-
-
 def large_enough(scene: Scene) -> Iterator[Finding]:
     """With two voters both are needed: one cannot be stopped without losing the zone."""
     listed, wanted = len(scene.world.members), scene.wanted.size
+    if scene.growing:
+        return
     if min(listed, wanted) == 1 and (scene.old or listed != wanted):
         yield Finding(
             "a zone of one server cannot be rolled",
@@ -383,10 +334,14 @@ GATES: tuple[Gate, ...] = (
     log_window,
     secrets_seen,
     places_free,
+    places_kept,
     no_strays,
     nothing_only_there,
     seeds_replaceable,
 )
+
+#: Those that a change of the schema has no use for: it mixes no servers and steers no election.
+ROLL_GATES: tuple[Gate, ...] = (same_schema, large_enough, steering, places_kept)
 
 
 def _standing(member: Member, scene: Scene) -> str:

@@ -1,10 +1,8 @@
 """Roll: replace a generation by one with the same database schema, from whatever stands now.
 
 The plan is derived from the observed world alone, never from a journal. One function,
-:func:`next_action`, looks at a world and names the one thing to be done now; :func:`transitions`
-asks it again for the world as it will be after that thing, until nothing is left. So after any
-prefix of a plan, and after a crash in the middle of an action, planning anew from what is seen
-gives the rest of the plan.
+:func:`next_action`, looks at a world and names the one thing to be done now; it is asked again
+for the world as it will be after that thing (:mod:`onebaton.plan.lookahead`).
 
 **Invariants**, in every world that a plan passes through and at the worst moment of each action
 (a member being added is assumed dead; one being removed is stopped and still listed):
@@ -21,116 +19,85 @@ gives the rest of the plan.
 7. One by one, there is at most one member more than wanted or than there were.
 
 An action for which the first cannot be kept is refused with its arithmetic; nothing before it
-is carried out either.
+is carried out either. Two moments are let pass, as neither can be avoided: the cut-over itself,
+and the join of the second server of a zone that came out of one.
 """
 
-from collections.abc import Callable, Iterator
-from typing import assert_never
-
 from onebaton.errors import RefusedError
-from onebaton.model import Member, NodeSpec, World
+from onebaton.model import NodeSpec, World
+from onebaton.plan import cutover
 from onebaton.plan.actions import (
-    Action,
     CutOver,
-    Destroy,
-    Found,
-    GiveUp,
     HandOver,
-    Hold,
     Join,
     Plan,
-    Prepare,
-    Provision,
     Refresh,
-    Reinstate,
     Restore,
     Retire,
-    Seed,
     Transition,
 )
-from onebaton.plan.gates import require_open
-from onebaton.plan.projection import after
-from onebaton.plan.quorum import Quorum
+from onebaton.plan.cutover_gates import CUT_GATES
+from onebaton.plan.gates import ROLL_GATES, require_open
+from onebaton.plan.lookahead import look_ahead
+from onebaton.plan.rules import (
+    Choice,
+    Rule,
+    destroy_named,
+    first_of,
+    provision,
+    seed,
+    source_name,
+)
 from onebaton.plan.scene import Scene, put_away
 from onebaton.plan.wanted import Wanted
-
-#: An action and its reason, in words.
-Choice = tuple[Action, str]
-#: What is to be done in a world about one matter; ``None`` if nothing.
-Rule = Callable[[Scene], Choice | None]
 
 
 def plan_roll(wanted: Wanted, world: World) -> Plan:
     """What is left to do until the zone consists of the wanted generation and nothing else.
 
+    Where the wanted image has another schema than the zone, that is a cut-over
+    (:mod:`onebaton.plan.cutover`); the generation that it leaves is kept.
+
     :raises RefusedError: if a gate is shut (all that are shut are listed), or if the quorum
         would not hold all the way.
     """
-    require_open(Scene.of(wanted, world))
-    return Plan(tuple(transitions(wanted, world)))
-
-
-def transitions(wanted: Wanted, world: World) -> Iterator[Transition]:
-    """Each action in turn, with the quorum around it.
-
-    :raises RefusedError: at the first action in whose middle the quorum would not hold.
-    """
     scene = Scene.of(wanted, world)
-    while (choice := next_action(scene)) is not None:
-        action, why = choice
-        during = worst_moment(scene, action)
-        if not during.holds:
-            raise RefusedError(
-                f"the quorum would be lost at {action.id}",
-                details=[
-                    f"before it: {scene.quorum}",
-                    f"in the middle of it: {during}",
-                ],
-                resolution=(
-                    "Nothing was changed. Add a healthy server to the zone first, or bring back "
-                    "the one that is down."
-                ),
-            )
-        following = Scene.of(wanted, after(scene, action))
-        yield Transition(action, why, before=scene.quorum, during=during, after=following.quorum)
-        scene = following
+    if scene.cutting:
+        cutover.require_continuable(scene)
+    elif scene.changes_schema:
+        require_open(scene, but=ROLL_GATES, also=CUT_GATES)
+    else:
+        require_open(scene)
+    return Plan(tuple(look_ahead(scene, next_action, require_bearable)))
 
 
 def next_action(scene: Scene) -> Choice | None:
     """The one thing to be done now; ``None`` if the world is as wanted."""
-    return first_of(RUNBOOK, scene)
+    cutting_over = scene.cutting or scene.changes_schema
+    return first_of(cutover.RUNBOOK if cutting_over else RUNBOOK, scene)
 
 
-def first_of(rules: tuple[Rule, ...], scene: Scene) -> Choice | None:
-    """The first rule that has something to do."""
-    return next((choice for rule in rules if (choice := rule(scene)) is not None), None)
+def require_bearable(scene: Scene, step: Transition) -> None:
+    """See that the quorum holds in the middle of a step, unless nobody can help its absence.
 
-
-def worst_moment(  # noqa: PLR0911 - one case an action
-    scene: Scene, action: Action
-) -> Quorum:
-    """The zone in numbers while the action is under way and everything else goes wrong."""
-    quorum = scene.quorum
-    match action:
-        case Join(node=node):
-            listed = any(s.name == node and scene.member_of(s) for s in scene.targets)
-            return quorum if listed else quorum.adding()
-        case Refresh():
-            return quorum.stopping()
-        case Retire(server=server):
-            down = any(m.server.id == server.id for m in scene.down)
-            return quorum if down else quorum.stopping()
-        case HandOver():
-            return quorum if scene.handing_over is not None else quorum.stopping()
-        case CutOver():
-            # Nobody serves for a moment, whoever is counted; then the new zone is one server.
-            return Quorum(1, 1)
-        case Reinstate(servers=servers):
-            return Quorum(len(servers), len(servers))
-        case Provision() | Found() | Seed() | Restore() | Destroy() | Prepare() | Hold() | GiveUp():
-            return quorum
-        case _:
-            assert_never(action)
+    :raises RefusedError: if it does not.
+    """
+    unavoidable = isinstance(step.action, CutOver) or (
+        isinstance(step.action, Join) and scene.growing
+    )
+    if step.during.holds or unavoidable:
+        return
+    raise RefusedError(
+        f"the quorum would be lost at {step.action.id}",
+        details=[
+            f"before it: {step.before}",
+            f"in the middle of it: {step.during}",
+        ],
+        resolution=(
+            "Nothing was changed. Add a healthy server to the zone first, or bring back "
+            "the one that is down."
+        ),
+    )
 
 
 # The rules, in the order in which they apply. Each answers for one thing and only that.
@@ -144,6 +111,17 @@ def finish_hand_over(scene: Scene) -> Choice | None:
     return (
         HandOver(old.server, new.server.name),
         f"{old.server.name} is cut off and {new.server.name} is to be elected",
+    )
+
+
+def give_second_vote(scene: Scene) -> Choice | None:
+    """A zone of one server that was cut over lists a second one, and waits for its vote."""
+    member = scene.awaited
+    spec = scene.target_of(member) if member is not None else None
+    if spec is None:
+        return None
+    return provision(scene, (spec,), f"{spec.name} is a member, and its machine is gone") or _join(
+        scene, spec, "it is listed, and of two voters both are needed"
     )
 
 
@@ -166,7 +144,7 @@ def heal_member(scene: Scene) -> Choice | None:
             continue
         return (
             provision(scene, (spec,), f"{spec.name} is a member, and its machine is gone")
-            or _seed(scene, (spec,))
+            or seed(scene, (spec,))
             or _join(scene, spec, f"{spec.name} is a member and not caught up")
         )
     return None
@@ -177,7 +155,7 @@ def clear_the_way(scene: Scene) -> Choice | None:
     one_by_one = scene.wanted.strategy == "one-by-one"
     gone = scene.leftovers if one_by_one else scene.blocking
     why = "it is out of the zone" if one_by_one else "its place is needed for a new node"
-    return _destroy(tuple(n.spec.name for n in gone), why)
+    return destroy_named(tuple(n.spec.name for n in gone), why)
 
 
 def thin_out(scene: Scene) -> Choice | None:
@@ -193,7 +171,7 @@ def prepare_and_join(scene: Scene) -> Choice | None:
     batch = waiting if scene.wanted.strategy == "surge" else waiting[:1]
     return (
         provision(scene, batch, f"runs {scene.wanted.image.version}, and no part of the zone yet")
-        or _seed(scene, batch)
+        or seed(scene, batch)
         or _join(scene, waiting[0], "one at a time, caught up before the next")
     )
 
@@ -268,11 +246,14 @@ def restore(scene: Scene) -> Choice | None:
 
 def destroy(scene: Scene) -> Choice | None:
     """What is neither wanted nor in the zone."""
-    return _destroy(tuple(n.spec.name for n in scene.leftovers), "out of the zone, and stopped")
+    return destroy_named(
+        tuple(n.spec.name for n in scene.leftovers), "out of the zone, and stopped"
+    )
 
 
 RUNBOOK: tuple[Rule, ...] = (
     finish_hand_over,
+    give_second_vote,
     delete_stopped,
     heal_member,
     clear_the_way,
@@ -286,20 +267,6 @@ RUNBOOK: tuple[Rule, ...] = (
 )
 
 
-def provision(scene: Scene, specs: tuple[NodeSpec, ...], why: str) -> Choice | None:
-    missing = tuple(spec for spec in specs if not scene.is_up(spec))
-    return (Provision(missing), why) if missing else None
-
-
-def _seed(scene: Scene, specs: tuple[NodeSpec, ...]) -> Choice | None:
-    targets = tuple(spec.name for spec in specs if not scene.is_seeded(spec))
-    source = scene.source
-    if not targets or source is None:
-        return None
-    role = "the leader: there is no other" if source.is_leader else "a follower, without locks"
-    return Seed(source.host.name, targets), f"from {source.host.name}, {role}"
-
-
 def _join(scene: Scene, spec: NodeSpec, why: str) -> Choice:
     ahead = [m for m in scene.new if m.server.address != spec.address]
     member = scene.member_of(spec)
@@ -309,16 +276,3 @@ def _join(scene: Scene, spec: NodeSpec, why: str) -> Choice:
     if steered:
         why += "; the first is known to all later ones, so it is the one to lead"
     return Join(spec.name, scene.wanted.endpoint(spec.address), steered, source), why
-
-
-def source_name(scene: Scene, spec: NodeSpec) -> str:
-    """Where the log is shipped from; a founded zone without a leader has its first server."""
-    source: Member | None = scene.source
-    if source is None:
-        others = [m for m in scene.world.members if m.server.address != spec.address]
-        source = min(others, key=lambda m: m.server.id, default=None)
-    return source.host.name if source is not None else spec.name
-
-
-def _destroy(names: tuple[str, ...], why: str) -> Choice | None:
-    return (Destroy(names), why) if names else None

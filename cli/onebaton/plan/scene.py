@@ -29,6 +29,7 @@ from onebaton.model import (
 )
 from onebaton.plan.actions import CutWay
 from onebaton.plan.quorum import Quorum
+from onebaton.plan.slots import identity, slot_for
 from onebaton.plan.wanted import Wanted
 
 #: Of so many voters none can be missed.
@@ -53,7 +54,7 @@ class Scene:
     @classmethod
     def of(cls, wanted: Wanted, world: World) -> "Scene":
         """Choose the slot that already holds new nodes, or else the free one."""
-        slot = _slot(wanted, world)
+        slot = slot_for(wanted, world)
         return cls(wanted, world, slot, wanted.specs(slot))
 
     # Nodes
@@ -65,7 +66,7 @@ class Scene:
     def node_of(self, spec: NodeSpec) -> Node | None:
         """The platform's node for a wanted one, in whatever state, if it is the right one."""
         node = self.node_at(spec.address)
-        same = node is not None and _identity(node.spec) == _identity(spec)
+        same = node is not None and identity(node.spec) == identity(spec)
         return node if same else None
 
     def facts_of(self, spec: NodeSpec) -> FrontEndFacts | None:
@@ -82,12 +83,12 @@ class Scene:
     @cached_property
     def leftovers(self) -> tuple[Node, ...]:
         """Nodes that are neither wanted nor members nor kept, by name."""
-        wanted = {_identity(spec) for spec in self.targets}
+        wanted = {identity(spec) for spec in self.targets}
         held = {m.server.address for m in self.world.members} | self.kept_addresses
         return tuple(
             node
             for node in sorted(self.world.nodes, key=lambda n: n.spec.name)
-            if _identity(node.spec) not in wanted and node.spec.address not in held
+            if identity(node.spec) not in wanted and node.spec.address not in held
         )
 
     @cached_property
@@ -397,24 +398,3 @@ def put_away(member: Member) -> bool:
     facts = member.facts
     stopped = facts is not None and not facts.oned_active and facts.oned_masked
     return stopped and member.raft is None
-
-
-def _identity(spec: NodeSpec) -> tuple[str, str, str]:
-    """What makes the same machine from the same image, whatever the image is called by now."""
-    return spec.name, spec.address, spec.image_digest
-
-
-def _slot(wanted: Wanted, world: World) -> str:
-    listed = {m.server.address for m in world.members}
-    there = {_identity(node.spec) for node in world.nodes}
-
-    def rank(slot: str) -> tuple[int, int, bool, bool, str]:
-        addresses = set(wanted.slots[slot])
-        specs = wanted.specs(slot)
-        new = [spec for spec in specs if _identity(spec) in there]
-        members = [spec for spec in new if spec.address in listed]
-        taken = bool(addresses & listed)
-        used = any(n.spec.address in addresses for n in world.nodes)
-        return (-len(members), -len(new), taken, used, slot)
-
-    return min(wanted.slots, key=rank)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from onebaton.examination import Examination, RaftHook
 from onebaton.model import Vip
-from onebaton.plan import gates
+from onebaton.plan import gates, places
 from onebaton.plan.diagnosis.check import Case, Check, Outcome, amount, cannot_tell
 from onebaton.plan.findings import Finding
 
@@ -277,7 +277,7 @@ def _datastores(case: Case) -> Outcome:
     silent = [member.host.name for member in case.members if member.facts is None]
     return Outcome(
         "no files on the own disks of machines that go",
-        blockers=tuple(gates.nothing_only_there(case.scene)),
+        blockers=tuple(places.nothing_only_there(case.scene)),
         unseen=cannot_tell(", ".join(silent), "it could not be looked into"),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from onebaton.model import Health, Member, NodeState
-from onebaton.plan import gates
+from onebaton.plan import gates, places
 from onebaton.plan.diagnosis.check import Case, Check, Outcome, by_gates, cannot_tell
 from onebaton.plan.findings import Finding
 from onebaton.plan.versions import version_key
@@ -305,7 +305,7 @@ ZONE_CHECKS = (
         "a removed server that still runs keeps toppling the leader",
         blocks=True,
         judge=by_gates(
-            gates.no_strays,
+            places.no_strays,
             seen=lambda c: f"{len(c.scene.world.node_facts)} further nodes looked at",
         ),
     ),
@@ -354,7 +354,7 @@ ZONE_CHECKS = (
         "addserver takes a name that is in use without a word",
         blocks=True,
         judge=by_gates(
-            gates.places_free,
+            places.places_free,
             seen=lambda c: (
                 f"generation {c.scene.slot}: " + ", ".join(spec.address for spec in c.scene.targets)
             ),
@@ -372,7 +372,7 @@ ZONE_CHECKS = (
         "no server runs on a database that cannot catch up",
         "the leader keeps LOG_RETENTION records and sends no snapshots",
         blocks=True,
-        judge=by_gates(gates.seeds_replaceable, seen=lambda _: "none is to be seeded anew"),
+        judge=by_gates(places.seeds_replaceable, seen=lambda _: "none is to be seeded anew"),
     ),
     Check(
         "transients",

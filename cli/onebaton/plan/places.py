@@ -1,0 +1,109 @@
+"""Gates about machines: the places of new nodes, and what runs or lies where it should not."""
+
+from collections.abc import Iterator
+
+from onebaton.model import Node, NodeState
+from onebaton.plan.findings import Finding
+from onebaton.plan.scene import Scene
+
+GIVE_UP_OR_TAKE_BACK = (
+    "Make the cut-over final (`onebaton finalize`), or take it back (`onebaton rollback`)."
+)
+
+
+def places_free(scene: Scene) -> Iterator[Finding]:
+    """Names and addresses of the new nodes belong to nobody else in the zone."""
+    wanted = scene.wanted
+    if len(scene.targets) < wanted.size:
+        yield Finding(
+            f"generation {scene.slot} has too few addresses",
+            f"{len(scene.targets)} of {wanted.size}",
+            "Complete network.generations in the configuration.",
+        )
+    for spec in scene.targets:
+        for member in scene.world.members:
+            server = member.server
+            if server.address == spec.address and scene.node_of(spec) is None:
+                yield Finding(
+                    f"the address of the new node {spec.name} is in use",
+                    f"server {server.id} ({server.name}) answers at {server.endpoint}",
+                    "Both generations' addresses hold servers: finish or take back the rollout "
+                    "that brought them there, or configure other addresses.",
+                )
+            elif server.name == spec.name and server.address != spec.address:
+                yield Finding(
+                    f"the name of the new node {spec.name} is in use",
+                    f"server {server.id} at {server.endpoint}",
+                    "OpenNebula takes a second server of a name without a word: rename that one.",
+                )
+
+
+def no_strays(scene: Scene) -> Iterator[Finding]:
+    """A server that runs outside of the zone topples its leader."""
+    return (stray(node) for node in scene.strays)
+
+
+def stray(node: Node) -> Finding:
+    """What is wrong with a node where ``oned`` runs outside of the zone."""
+    return Finding(
+        f"oned runs on {node.spec.name}, which is not in the zone",
+        f"opennebula.service is active at {node.spec.address}",
+        "It votes all the same. Stop and mask the unit there.",
+    )
+
+
+def nothing_only_there(scene: Scene) -> Iterator[Finding]:
+    """Images of virtual machines on an old node's own disk would be destroyed with it."""
+    for member in scene.old:
+        if member.node is not None and member.facts is not None and member.facts.local_datastores:
+            yield Finding(
+                f"{member.host.name} holds images on its own disk",
+                "files under /var/lib/one/datastores, which is not mounted from elsewhere",
+                "Its machine would be destroyed with them: move the datastores to storage that "
+                "all front-ends share.",
+            )
+
+
+def seeds_replaceable(scene: Scene) -> Iterator[Finding]:
+    """A running ``oned`` whose database has to be replaced is stopped by its operator."""
+    for member in scene.down:
+        spec = scene.target_of(member)
+        if spec is None or member.facts is None or not member.facts.oned_active:
+            continue
+        node = scene.node_of(spec)
+        running = node is not None and node.state is NodeState.RUNNING
+        if running and scene.leader is not None and not scene.is_seeded(spec):
+            yield Finding(
+                f"{member.server.name} runs on a database that cannot catch up",
+                "the leader no longer holds the records that it lacks, or its secrets differ",
+                "Stop opennebula.service on it: it is then seeded anew.",
+            )
+
+
+def places_kept(scene: Scene) -> Iterator[Finding]:
+    """The generation that a cut-over left holds its places until nobody needs it any more."""
+    names = {node.spec.name for node in scene.kept}
+    taken = [
+        spec.name
+        for spec in scene.targets
+        if spec.name in names or spec.address in scene.kept_addresses
+    ]
+    if taken:
+        yield Finding(
+            "the generation that a cut-over left is kept where new nodes are to be",
+            f"needed: {', '.join(taken)}",
+            GIVE_UP_OR_TAKE_BACK,
+        )
+
+
+def nothing_kept(scene: Scene) -> Iterator[Finding]:
+    """A second cut-over would leave no way back from the first."""
+    ours = {address for slot in scene.wanted.slots.values() for address in slot}
+    foreign = scene.kept_addresses - ours
+    if scene.kept or foreign:
+        names = [node.spec.name for node in scene.kept]
+        yield Finding(
+            "the generation that the last cut-over left is still kept",
+            ", ".join([*names, *sorted(foreign)]),
+            GIVE_UP_OR_TAKE_BACK,
+        )
