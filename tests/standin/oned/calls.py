@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from onecore.client import CallFailed, call_once
+from onecore.release import Release
 from onecore.xmlrpc import FAULT_NO_SUCH_METHOD, FAULT_TYPE, Fault, Long, Param
 from oned import objects
 from oned.database import DatabaseError, escape
@@ -150,6 +151,7 @@ class Calls:
     store: Store
     journal: Journal
     zone: ZoneTable
+    release: Release
     methods: dict[str, Method] = field(default_factory=dict)
 
     def answer(self, method: str, params: Sequence[Param], peer: str) -> list[Param]:

@@ -31,6 +31,8 @@ from oned.objects import KINDS, Kind
 _NAME_MAX = 128
 _INVALID_IN_NAMES = set("&|:\\\";/'#{}$<>")
 _USERS_GROUP = (1, "users")
+_FIRST_OF_CLIENTS = {"cluster": 100, "datastore": 100, "group": 100, "secgroup": 100, "vdc": 100}
+"""Lower ids are those that a zone begins with."""
 
 
 class ChangeCalls:
@@ -39,25 +41,35 @@ class ChangeCalls:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._store = calls.store
-        self._locks = {kind.table: threading.Lock() for kind in KINDS.values()}
-        create: dict[str, Callable[[Caller, Arguments], int]] = {
-            "document": self._new_document,
-            "template": self._new_template,
-            "host": self._new_host,
-            "user": self._new_user,
-        }
-        for call, handler in create.items():
-            kind = KINDS[call]
-            calls.methods[f"one.{call}.allocate"] = Method(handler)
-            calls.methods[f"one.{call}.update"] = Method(partial(self._update, kind))
-            calls.methods[f"one.{call}.delete"] = Method(partial(self._delete, kind))
-            calls.methods[f"one.{call}.rename"] = Method(partial(self._rename, kind))
-        # Users cannot be renamed, as in the real one.
-        del calls.methods["one.user.rename"]
+        self.locks = {kind.table: threading.Lock() for kind in KINDS.values()}
+        """One for each table: what is read, changed and written back is written by one alone."""
+        self.offer(KINDS["document"], self._new_document)
+        self.offer(KINDS["template"], self._new_template)
+        self.offer(KINDS["host"], self._new_host)
+        self.offer(KINDS["user"], self._new_user, rename=False)
         calls.methods["one.user.passwd"] = Method(self._set_password)
 
-    def _allocate(self, kind: Kind, insert: Callable[[int], str]) -> int:
-        with self._locks[kind.table]:
+    def offer(
+        self, kind: Kind, create: Callable[[Caller, Arguments], int], *, rename: bool = True
+    ) -> None:
+        """Let clients create, change and delete objects of a kind.
+
+        :param rename: users and groups keep their name, as in the real one.
+        """
+        methods = self._calls.methods
+        methods[f"one.{kind.call}.allocate"] = Method(create)
+        methods[f"one.{kind.call}.update"] = Method(partial(self._update, kind))
+        methods[f"one.{kind.call}.delete"] = Method(partial(self._delete, kind))
+        if rename:
+            methods[f"one.{kind.call}.rename"] = Method(partial(self._rename, kind))
+
+    def allocate(self, kind: Kind, insert: Callable[[int], str]) -> int:
+        """Write a new object under the next id.
+
+        :param insert: its statement, from the id.
+        :raises Refused: if it cannot be written.
+        """
+        with self.locks[kind.table]:
             before = self._store.last_oid(kind.table)
             oid = before + 1
             if not self._store.set_last_oid(kind.table, oid):
@@ -68,7 +80,11 @@ class ChangeCalls:
             return oid
 
     @staticmethod
-    def _template(text: str, code: int) -> Template:
+    def template(text: str, code: int) -> Template:
+        """A template that a client sent.
+
+        :raises Refused: with *code* if it is none.
+        """
         try:
             return Template.parse(text)
         except TemplateError as error:
@@ -76,7 +92,7 @@ class ChangeCalls:
 
     def _new_document(self, caller: Caller, arguments: Arguments) -> int:
         kind = KINDS["document"]
-        template, document_type = self._template(arguments.text(1), INTERNAL), arguments.number(2)
+        template, document_type = self.template(arguments.text(1), INTERNAL), arguments.number(2)
         given = template.single("NAME") or ""
         template.erase("NAME")
         if len(given) > _NAME_MAX:
@@ -94,14 +110,14 @@ class ChangeCalls:
                 f"{caller.uid},{caller.gid},1,0,0)"
             )
 
-        return self._allocate(kind, insert)
+        return self.allocate(kind, insert)
 
     def _new_template(self, caller: Caller, arguments: Arguments) -> int:
         kind = KINDS["template"]
-        template = self._template(arguments.text(1), INTERNAL)
+        template = self.template(arguments.text(1), INTERNAL)
         name = template.single("NAME") or ""
         template.erase("NAME")
-        self._check_name(kind, name)
+        self.check_name(kind, name)
 
         def insert(oid: int) -> str:
             body = objects.vm_template(oid, caller.owner, name, template)
@@ -110,7 +126,7 @@ class ChangeCalls:
                 f"VALUES ({oid},'{escape(name)}','{escape(body)}',{caller.uid},{caller.gid},1,0,0)"
             )
 
-        return self._allocate(kind, insert)
+        return self.allocate(kind, insert)
 
     def _new_host(self, caller: Caller, arguments: Arguments) -> int:
         kind = KINDS["host"]
@@ -118,8 +134,8 @@ class ChangeCalls:
         cluster = arguments.number(4) if len(arguments) > 4 else 0
         if not caller.is_admin:
             raise not_authorized(caller, kind.title)
-        self._check_name(kind, name)
-        self._check_unused(kind, name)
+        self.check_name(kind, name)
+        self.check_unused(kind, name)
 
         def insert(oid: int) -> str:
             body = objects.host(oid, name, im_mad, vm_mad, (max(cluster, 0), "default"))
@@ -129,7 +145,7 @@ class ChangeCalls:
                 f"{max(cluster, 0)})"
             )
 
-        return self._allocate(kind, insert)
+        return self.allocate(kind, insert)
 
     def _new_user(self, caller: Caller, arguments: Arguments) -> int:
         kind = KINDS["user"]
@@ -138,8 +154,8 @@ class ChangeCalls:
         groups = arguments.array(4) if len(arguments) > 4 else []
         if not caller.is_admin:
             raise not_authorized(caller, kind.title)
-        self._check_name(kind, name)
-        self._check_unused(kind, name)
+        self.check_name(kind, name)
+        self.check_unused(kind, name)
         if not password:
             raise Refused(
                 ALLOCATE, "Error allocating a new user. Invalid password, it cannot be empty"
@@ -160,14 +176,18 @@ class ChangeCalls:
                 f"VALUES ({oid},'{escape(name)}','{escape(body)}',{oid},{group[0]},1,0,0)"
             )
 
-        oid = self._allocate(kind, insert)
+        oid = self.allocate(kind, insert)
         self._store.write(
             "INSERT INTO user_quotas (user_oid, body) VALUES "
             f"({oid},'{escape(objects.quotas(oid))}')"
         )
         return oid
 
-    def _check_name(self, kind: Kind, name: str) -> None:
+    def check_name(self, kind: Kind, name: str) -> None:
+        """Whether an object may be called so.
+
+        :raises Refused: if it may not.
+        """
         problem = ""
         if not name:
             problem = "Invalid NAME, it cannot be empty"
@@ -179,8 +199,16 @@ class ChangeCalls:
         if problem:
             raise Refused(ALLOCATE, f"Error allocating a new {kind.title}. {problem}")
 
-    def _check_unused(self, kind: Kind, name: str) -> None:
-        rows = self._store.read(f"SELECT oid FROM {kind.table} WHERE name = '{escape(name)}'")
+    def check_unused(self, kind: Kind, name: str, uid: int | None = None) -> None:
+        """Whether no other object has this name.
+
+        :param uid: look among the objects of this user alone.
+        :raises Refused: if there is one.
+        """
+        of_user = "" if uid is None else f" AND uid = {uid}"
+        rows = self._store.read(
+            f"SELECT oid FROM {kind.table} WHERE name = '{escape(name)}'{of_user}"
+        )
         if rows:
             raise Refused(
                 ALLOCATE,
@@ -188,7 +216,11 @@ class ChangeCalls:
                 f"{kind.tag} {rows[0][0]}.",
             )
 
-    def _body(self, kind: Kind, caller: Caller, oid: int) -> str:
+    def body(self, kind: Kind, caller: Caller, oid: int) -> str:
+        """The body of an object that the caller may change.
+
+        :raises Refused: if there is none, or it is somebody else's.
+        """
         rows = self._store.read(f"SELECT body, uid FROM {kind.table} WHERE oid = {oid}")
         if not rows:
             raise missing(kind.title, oid)
@@ -204,10 +236,10 @@ class ChangeCalls:
 
     def _update(self, kind: Kind, caller: Caller, arguments: Arguments) -> int:
         oid = arguments.number(1)
-        template = self._template(arguments.text(2), INTERNAL)
+        template = self.template(arguments.text(2), INTERNAL)
         append = len(arguments) > 3 and arguments.number(3) == 1
-        with self._locks[kind.table]:
-            body = self._body(kind, caller, oid)
+        with self.locks[kind.table]:
+            body = self.body(kind, caller, oid)
             if append:
                 merged = objects.template_of(body)
                 merged.merge(template)
@@ -216,9 +248,9 @@ class ChangeCalls:
 
     def _rename(self, kind: Kind, caller: Caller, arguments: Arguments) -> int:
         oid, name = arguments.number(1), arguments.text(2)
-        self._check_name(kind, name)
-        with self._locks[kind.table]:
-            body = objects.with_element(self._body(kind, caller, oid), "NAME", escape_xml(name))
+        self.check_name(kind, name)
+        with self.locks[kind.table]:
+            body = objects.with_element(self.body(kind, caller, oid), "NAME", escape_xml(name))
             statement = (
                 f"UPDATE {kind.table} SET name = '{escape(name)}', body = '{escape(body)}' "
                 f"WHERE oid = {oid}"
@@ -229,14 +261,16 @@ class ChangeCalls:
 
     def _delete(self, kind: Kind, caller: Caller, arguments: Arguments) -> int:
         oid = arguments.number(1)
-        with self._locks[kind.table]:
-            self._body(kind, caller, oid)
+        with self.locks[kind.table]:
+            self.body(kind, caller, oid)
             if kind.call == "user" and oid in (0, 1):
                 raise Refused(ACTION, "Cannot delete user. oneadmin cannot be deleted.", oid)
+            if oid < _FIRST_OF_CLIENTS.get(kind.call, 0):
+                raise Refused(ACTION, f"Cannot delete {kind.title}. It is a system one.", oid)
             if not self._store.write(f"DELETE FROM {kind.table} WHERE oid={oid}"):
                 raise Refused(ACTION, "")
-            if kind.call == "user":
-                self._store.write(f"DELETE FROM user_quotas WHERE user_oid={oid}")
+            if kind.call in ("user", "group"):
+                self._store.write(f"DELETE FROM {kind.call}_quotas WHERE {kind.call}_oid={oid}")
         return oid
 
     def _set_password(self, caller: Caller, arguments: Arguments) -> int:
@@ -244,8 +278,8 @@ class ChangeCalls:
         oid, password = arguments.number(1), arguments.text(2)
         if not password:
             raise Refused(ACTION, "Invalid password, it cannot be empty")
-        with self._locks[kind.table]:
-            body = self._body(kind, caller, oid)
+        with self.locks[kind.table]:
+            body = self.body(kind, caller, oid)
             stored = objects.digest(password)
             return self._save(
                 kind, oid, objects.with_element(body, "PASSWORD", f"<![CDATA[{stored}]]>")

@@ -20,6 +20,8 @@ from oned.hooks import RaftHook
 from oned.http import Server
 from oned.journal import Journal
 from oned.logdb import LogDB
+from oned.machine_calls import MachineCalls
+from oned.plain_calls import PlainCalls
 from oned.pool_calls import PoolCalls
 from oned.raft import Actions, Raft
 from oned.settings import Delays, Settings, SettingsError
@@ -139,10 +141,12 @@ class Daemon:
             warmup_s=self._delays.warmup_s,
             row_delay_ms=self._delays.row_delay_ms,
         )
-        calls = Calls(raft, store, journal, zone)
+        calls = Calls(raft, store, journal, zone, self._release)
         ZoneCalls(calls)
-        PoolCalls(calls, settings, self._release.version)
-        ChangeCalls(calls)
+        PoolCalls(calls, settings)
+        change = ChangeCalls(calls)
+        PlainCalls(calls, change)
+        MachineCalls(calls, change)
         store.attach(raft)
         server = Server(
             calls.answer,

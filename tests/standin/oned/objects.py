@@ -151,6 +151,57 @@ def host(oid: int, name: str, im_mad: str, vm_mad: str, cluster: tuple[int, str]
     )
 
 
+def plain(
+    tag: str, oid: int, owner: Owner, name: str, template: Template, *, middle: str = ""
+) -> str:
+    """Body of an object that is a name and a template.
+
+    :param middle: elements of its kind's own.
+    """
+    return f"<{tag}>{_head(oid, owner, name)}{_PERMISSIONS}{middle}{template.to_xml()}</{tag}>"
+
+
+def cluster(oid: int, name: str) -> str:
+    """Body of a cluster with nothing in it."""
+    template = Template([("RESERVED_CPU", ""), ("RESERVED_MEM", "")])
+    return (
+        f"<CLUSTER><ID>{oid}</ID><NAME>{escape(name)}</NAME><HOSTS></HOSTS>"
+        f"<DATASTORES></DATASTORES><VNETS></VNETS>{template.to_xml()}</CLUSTER>"
+    )
+
+
+def machine(
+    oid: int, owner: Owner, name: str, state: int, templates: tuple[Template, Template]
+) -> str:
+    """Body of a virtual machine.
+
+    :param templates: what it is made of, and what its user notes of it.
+    """
+    return (
+        f"<VM>{_head(oid, owner, name)}{_PERMISSIONS}<LAST_POLL>0</LAST_POLL>"
+        f"<STATE>{state}</STATE><LCM_STATE>0</LCM_STATE><PREV_STATE>{state}</PREV_STATE>"
+        f"<PREV_LCM_STATE>0</PREV_LCM_STATE><RESCHED>0</RESCHED><STIME>{int(time.time())}</STIME>"
+        f"<ETIME>0</ETIME><DEPLOY_ID></DEPLOY_ID>{templates[0].to_xml()}"
+        f"{templates[1].to_xml('USER_TEMPLATE')}</VM>"
+    )
+
+
+def history(vid: int, host: int, hostname: str, stime: int, *, planned: bool) -> str:
+    """Body of a machine's first history record.
+
+    :param planned: with what 7.0 notes of the plan that deployed it.
+    """
+    plan = "<PLAN_ID>-1</PLAN_ID><ACTION_ID>-1</ACTION_ID>" if planned else ""
+    return (
+        f"<HISTORY><OID>{vid}</OID><SEQ>0</SEQ><HOSTNAME>{escape(hostname)}</HOSTNAME>"
+        f"<HID>{host}</HID><CID>0</CID><STIME>{stime}</STIME><ETIME>0</ETIME>"
+        f"<VM_MAD>{cdata('dummy')}</VM_MAD><TM_MAD>{cdata('dummy')}</TM_MAD><DS_ID>0</DS_ID>"
+        f"<PSTIME>{stime}</PSTIME><PETIME>{stime}</PETIME><RSTIME>{stime}</RSTIME>"
+        "<RETIME>0</RETIME><ESTIME>0</ESTIME><EETIME>0</EETIME><ACTION>0</ACTION><UID>-1</UID>"
+        f"<GID>-1</GID><REQUEST_ID>-1</REQUEST_ID>{plan}</HISTORY>"
+    )
+
+
 def digest(password: str) -> str:
     """A password as it stands in ``user_pool`` (driver core)."""
     return hashlib.sha256(password.encode()).hexdigest()
@@ -236,18 +287,21 @@ class Zone:
         return max(self.endpoints(), default=-1) + 1
 
 
-def splice_template(body: str, template: Template) -> str:
-    """*body* with its TEMPLATE replaced."""
-    start = body.index("<TEMPLATE>")
-    end = body.rindex("</TEMPLATE>") + len("</TEMPLATE>")
-    return body[:start] + template.to_xml() + body[end:]
+def splice_template(body: str, template: Template, tag: str = "TEMPLATE") -> str:
+    """*body* with its TEMPLATE, or the template called *tag*, replaced."""
+    start, end = _span(body, tag)
+    return body[:start] + template.to_xml(tag) + body[end:]
 
 
-def template_of(body: str) -> Template:
-    """The TEMPLATE of *body*."""
-    start = body.index("<TEMPLATE>")
-    end = body.rindex("</TEMPLATE>") + len("</TEMPLATE>")
+def template_of(body: str, tag: str = "TEMPLATE") -> Template:
+    """The TEMPLATE of *body*, or the template called *tag*."""
+    start, end = _span(body, tag)
     return Template.parse(body[start:end])
+
+
+def _span(body: str, tag: str) -> tuple[int, int]:
+    closing = f"</{tag}>"
+    return body.index(f"<{tag}>"), body.rindex(closing) + len(closing)
 
 
 def element(body: str, tag: str) -> str:

@@ -26,8 +26,9 @@ _VM_DONE = 6
 class PoolCalls:
     """The methods that read: one.*.info, one.*pool.info, one.system.*."""
 
-    def __init__(self, calls: Calls, settings: Settings, version: str) -> None:
+    def __init__(self, calls: Calls, settings: Settings) -> None:
         self._store = calls.store
+        version = calls.release.version
         self._settings = settings
         calls.methods["one.system.version"] = reading(lambda caller, arguments: version)
         calls.methods["one.system.config"] = reading(self._config)

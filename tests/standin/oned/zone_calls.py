@@ -42,6 +42,7 @@ class ZoneCalls:
                 "one.zone.delserver": Method(self.delete_server),
                 "one.zone.resetserver": Method(self.reset_server),
                 "one.zone.enable": Method(self.enable, when_disabled=True),
+                "one.zone.update": Method(self.update),
                 "one.zone.replicate": Method(
                     self.replicate, leader_only=False, when_disabled=True, quiet=True
                 ),
@@ -123,6 +124,24 @@ class ZoneCalls:
             zone.state = 0 if enabled else 1
             self._table.write(zone)
             self._table.disabled = not enabled
+        return zone_id
+
+    def update(self, caller: Caller, arguments: Arguments) -> int:
+        """``one.zone.update``: replace the zone's template, or add to it."""
+        zone_id = arguments.number(1)
+        self._check(caller, zone_id, "Zones have to be updated through the target zone endpoints")
+        try:
+            template = Template.parse(arguments.text(2))
+        except TemplateError as error:
+            raise Refused(INTERNAL, str(error)) from error
+        with self._lock:
+            zone = self._zone()
+            if len(arguments) > 3 and arguments.number(3) == 1:
+                zone.template.merge(template)
+            else:
+                zone.template = template
+            if not self._table.write(zone):
+                raise Refused(ACTION, "")
         return zone_id
 
     def vote_request(self, caller: Caller, arguments: Arguments) -> int:
