@@ -298,11 +298,22 @@ class Plan:
         return tuple(transition.action for transition in self.transitions)
 
     def rest_of(self, previous: "Plan") -> bool:
-        """This is what remains of ``previous`` after its first action, whatever the wording."""
-        return self.actions == previous.actions[1:]
+        """This is what remains of ``previous`` after its first action, whatever the wording.
+
+        Right after a cut-over, seeds do not count: a copy that could not be completed then is
+        seeded anew, and endangers nobody.
+        """
+        left = previous.actions[1:]
+        if previous.actions and isinstance(previous.actions[0], CutOver):
+            return _without_seeds(self.actions) == _without_seeds(left)
+        return self.actions == left
 
     def __iter__(self) -> Iterator[Transition]:
         return iter(self.transitions)
 
     def __len__(self) -> int:
         return len(self.transitions)
+
+
+def _without_seeds(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    return tuple(action for action in actions if not isinstance(action, Seed))

@@ -33,6 +33,14 @@ def require_continuable(scene: Scene) -> None:
     if prior is None:
         return
     found: list[Finding] = []
+    if prior.served_at is not None:
+        found.append(
+            Finding(
+                "the last cut-over is being taken back",
+                f"its new server {prior.node} served, and is to be stopped for good",
+                "Finish that first: `onebaton rollback`.",
+            )
+        )
     if prior.image_digest != scene.wanted.image.digest:
         found.append(
             Finding(

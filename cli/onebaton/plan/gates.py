@@ -16,7 +16,6 @@ from onebaton.plan.places import (
     no_strays,
     nothing_only_there,
     places_free,
-    places_kept,
     seeds_replaceable,
 )
 from onebaton.plan.scene import Scene
@@ -334,14 +333,13 @@ GATES: tuple[Gate, ...] = (
     log_window,
     secrets_seen,
     places_free,
-    places_kept,
     no_strays,
     nothing_only_there,
     seeds_replaceable,
 )
 
 #: Those that a change of the schema has no use for: it mixes no servers and steers no election.
-ROLL_GATES: tuple[Gate, ...] = (same_schema, large_enough, steering, places_kept)
+ROLL_GATES: tuple[Gate, ...] = (same_schema, large_enough, steering)
 
 
 def _standing(member: Member, scene: Scene) -> str:

@@ -13,6 +13,7 @@ GIVE_UP_OR_TAKE_BACK = (
 
 def places_free(scene: Scene) -> Iterator[Finding]:
     """Names and addresses of the new nodes belong to nobody else in the zone."""
+    yield from places_kept(scene)
     wanted = scene.wanted
     if len(scene.targets) < wanted.size:
         yield Finding(
@@ -39,8 +40,23 @@ def places_free(scene: Scene) -> Iterator[Finding]:
 
 
 def no_strays(scene: Scene) -> Iterator[Finding]:
-    """A server that runs outside of the zone topples its leader."""
-    return (stray(node) for node in scene.strays)
+    """A server that runs outside of the zone topples its leader.
+
+    One of the generation that a cut-over left would take writes of its own besides.
+    """
+    for node in scene.strays:
+        yield stray(node)
+    prior = scene.world.prior
+    ours = {node.spec.address for node in scene.world.nodes}
+    for server in prior.zone.servers if prior is not None else ():
+        facts = scene.world.node_facts.get(server.name)
+        kept = server.address in scene.kept_addresses - ours
+        if kept and facts is not None and facts.oned_active:
+            yield Finding(
+                f"oned runs on {server.name}, which the last cut-over stopped for good",
+                f"opennebula.service is active at {server.address}",
+                "It may take writes that nobody else sees. Stop and mask the unit there.",
+            )
 
 
 def stray(node: Node) -> Finding:
@@ -81,7 +97,12 @@ def seeds_replaceable(scene: Scene) -> Iterator[Finding]:
 
 
 def places_kept(scene: Scene) -> Iterator[Finding]:
-    """The generation that a cut-over left holds its places until nobody needs it any more."""
+    """The generation that a cut-over left holds its places until nobody needs it any more.
+
+    A further cut-over is refused for any that is kept (:func:`nothing_kept`).
+    """
+    if scene.changes_schema:
+        return
     names = {node.spec.name for node in scene.kept}
     taken = [
         spec.name

@@ -81,15 +81,16 @@ class Scene:
         return running and self.facts_of(spec) is not None
 
     @cached_property
+    def _nodes_by_name(self) -> list[Node]:
+        return sorted(self.world.nodes, key=lambda n: n.spec.name)
+
+    @cached_property
     def leftovers(self) -> tuple[Node, ...]:
         """Nodes that are neither wanted nor members nor kept, by name."""
         wanted = {identity(spec) for spec in self.targets}
         held = {m.server.address for m in self.world.members} | self.kept_addresses
-        return tuple(
-            node
-            for node in sorted(self.world.nodes, key=lambda n: n.spec.name)
-            if identity(node.spec) not in wanted and node.spec.address not in held
-        )
+        outside = (n for n in self._nodes_by_name if n.spec.address not in held)
+        return tuple(node for node in outside if identity(node.spec) not in wanted)
 
     @cached_property
     def blocking(self) -> tuple[Node, ...]:
@@ -240,11 +241,8 @@ class Scene:
     def kept(self) -> tuple[Node, ...]:
         """The platform's nodes of that generation, by name."""
         listed = {m.server.address for m in self.world.members}
-        return tuple(
-            node
-            for node in sorted(self.world.nodes, key=lambda n: n.spec.name)
-            if node.spec.address in self.kept_addresses - listed
-        )
+        kept = self.kept_addresses - listed
+        return tuple(node for node in self._nodes_by_name if node.spec.address in kept)
 
     @cached_property
     def growing(self) -> bool:
