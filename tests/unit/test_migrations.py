@@ -2,7 +2,7 @@
 
 import pytest
 
-from onebaton.adapters import copyscripts, migrations, onedconf
+from onebaton.adapters import copyscripts, migrations, onedb, onedconf
 from onebaton.errors import StepFailedError
 
 CONF = """\
@@ -45,18 +45,18 @@ def test_objects_are_counted_and_quotas_are_not():
 
 
 def test_a_run_of_onedb_is_read_with_its_cost():
-    run = migrations.onedb_run("status=2\nms=1234\npeak_kib=2048\n\nfirst\n  second \n\n")
+    run = onedb.onedb_run("status=2\nms=1234\npeak_kib=2048\n\nfirst\n  second \n\n")
     assert (run.status, run.seconds, run.peak_rss_bytes) == (2, 1.234, 2048 * 1024)
     assert run.lines == ("first", "  second")
 
 
 def test_a_run_that_was_over_before_anybody_looked_has_no_peak():
-    assert migrations.onedb_run("status=0\nms=3\npeak_kib=\n").peak_rss_bytes == 0
+    assert onedb.onedb_run("status=0\nms=3\npeak_kib=\n").peak_rss_bytes == 0
 
 
 def test_a_run_without_a_report_is_a_failure():
     with pytest.raises(StepFailedError):
-        migrations.onedb_run("")
+        onedb.onedb_run("")
 
 
 def test_no_script_names_a_password():

@@ -66,19 +66,27 @@ data=$(sql -e 'SELECT @@datadir')
 
 def copy_script(*, warm: str, copy: str, user: str) -> str:
     """Make the copy anew, from one snapshot, and let the database's user in."""
-    return f"""{SQL_FUNCTION}
-{ONED_RUNS_FUNCTION}
+    return f"""{ONED_RUNS_FUNCTION}
 oned_runs && exit {ONED_RUNS}
 mkdir -p {MARKER.rpartition("/")[0]}
 echo {copy} > {MARKER}
+{duplicate_script(source=warm, copy=copy, user=user)}"""
+
+
+def duplicate_script(*, source: str, copy: str, user: str) -> str:
+    """Make one database anew as a copy of another on the same node, and let the user in.
+
+    Triggers stay behind: they note changes of the source.
+    """
+    return f"""{SQL_FUNCTION}
 read -r charset collation < <(sql -e "SELECT default_character_set_name, default_collation_name
-  FROM information_schema.schemata WHERE schema_name = '{warm}'")
+  FROM information_schema.schemata WHERE schema_name = '{source}'")
 sql -e "DROP DATABASE IF EXISTS \\`{copy}\\`;
   CREATE DATABASE \\`{copy}\\` CHARACTER SET $charset COLLATE $collation;
   GRANT ALL PRIVILEGES ON \\`{copy}\\`.* TO {user_at(user)}"
 dump=mariadb-dump; command -v "$dump" >/dev/null || dump=mysqldump
-HOME=/root "$dump" --single-transaction --quick --hex-blob --no-tablespaces \\
-  --max-allowed-packet=1G --default-character-set=utf8mb4 {warm} | sql {copy}
+HOME=/root "$dump" --single-transaction --quick --hex-blob --no-tablespaces --skip-triggers \\
+  --max-allowed-packet=1G --default-character-set=utf8mb4 {source} | sql {copy}
 """  # noqa: S608 - names are checked by the configuration
 
 
@@ -111,27 +119,32 @@ def onedb_script(words: str, *, copy: str, user: str, port: int) -> str:
     return f"""{ONED_RUNS_FUNCTION}
 oned_runs && exit {ONED_RUNS}
 rm -f /var/lock/one/one
-cd /var/lib/one
+{_onedb(words, copy=copy, user=user, endpoint=f"http://localhost:{port}/RPC2", watch=_WATCH)}"""
+
+
+def onedb_beside_script(words: str, *, copy: str, user: str) -> str:
+    """The same where an ``oned`` may run on another database of the node.
+
+    It is not asked (nobody listens at the endpoint), and its lock file is away; one that
+    nobody holds is left over. The peak is not watched: it would cost time where there is none.
+    """
+    run = _onedb(words, copy=copy, user=user, endpoint=_NOBODY, watch="")
+    return f"pgrep -x oned >/dev/null || rm -f /var/lock/one/one\n{run}"
+
+
+def _onedb(words: str, *, copy: str, user: str, endpoint: str, watch: str) -> str:
+    return f"""cd /var/lib/one
 ONE_DB_PASSWORD=$(cat {_PASSWORD})
-export ONE_DB_PASSWORD ONE_XMLRPC=http://localhost:{port}/RPC2
+export ONE_DB_PASSWORD ONE_XMLRPC={endpoint}
 out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-peak=0
-look() {{
-  local pid key value
-  for pid in $(pgrep -g "$job"); do
-    while read -r key value _; do
-      [ "$key" != VmHWM: ] || [ "$value" -le "$peak" ] || peak=$value
-    done < "/proc/$pid/status"
-  done
-}}
+trap 'rm -f "$out" "$out.peak"' EXIT
 begin=$(date +%s%N)
 set -m
 runuser -u oneadmin -- env HOME=/var/lib/one onedb {words} -S localhost -u {user} -d {copy} \\
   </dev/null >"$out" 2>&1 &
 job=$!
 set +m
-(while kill -0 "$job"; do look; echo "$peak"; sleep 0.05; done) > "$out.peak" 2>/dev/null &
+{watch}
 status=0
 wait "$job" || status=$?
 end=$(date +%s%N)
@@ -139,10 +152,23 @@ unset ONE_DB_PASSWORD
 wait
 echo "status=$status"
 echo "ms=$(( (end - begin) / 1000000 ))"
-echo "peak_kib=$(tail -n 1 "$out.peak")"
-rm -f "$out.peak"
+echo "peak_kib=$(tail -n 1 "$out.peak" 2>/dev/null || true)"
 cat "$out"
 """
+
+
+#: Nothing listens on port 1.
+_NOBODY = "http://127.0.0.1:1/RPC2"
+_WATCH = """peak=0
+look() {
+  local pid key value
+  for pid in $(pgrep -g "$job"); do
+    while read -r key value _; do
+      [ "$key" != VmHWM: ] || [ "$value" -le "$peak" ] || peak=$value
+    done < "/proc/$pid/status"
+  done
+}
+(while kill -0 "$job"; do look; echo "$peak"; sleep 0.05; done) > "$out.peak" 2>/dev/null &"""
 
 
 #: Prints ``oned.conf`` as base64.

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 
 from onebaton.adapters.process import Completed, Pipe, ProgramError
 from onebaton.adapters.ssh import Ssh
-from onebaton.errors import RefusedError, StepFailedError, UnavailableError
+from onebaton.errors import OnebatonError, RefusedError, StepFailedError, UnavailableError
 from onebaton.model import Host
 
 #: Our scripts end with this status when ``oned`` runs where it must not.
@@ -190,7 +190,7 @@ class SessionDatabase:
     def _run(self, session: Session, statements: str, what: str, *, private: bool) -> Rows:
         try:
             return session.rows(statements.rstrip().rstrip(";"), what=what, private=private)
-        except StepFailedError:
+        except OnebatonError:
             self._session = None
             raise
 

@@ -5,13 +5,13 @@ password on a command line (source: ``onedb_backend.rb``), and nobody needs the 
 """
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from onebaton.adapters import copyscripts, nodeunit, onedconf
 from onebaton.adapters.mariadb import ONED_RUNS, Database, NodeDatabase
 from onebaton.adapters.oned_xmlrpc import FailedCallError, decode, encode
+from onebaton.adapters.onedb import onedb_run
 from onebaton.adapters.process import Completed, ProgramError
 from onebaton.adapters.ssh import Ssh
 from onebaton.config import DatabaseConfig
@@ -325,23 +325,3 @@ def on_the_copy(conf: str, copy: str) -> str:
     for statement in reversed(hooks):
         text = text[: statement.start] + text[statement.end :]
     return text
-
-
-_REPORT = re.compile(r"status=(\d+)\nms=(\d+)\npeak_kib=(\d*)\n")
-
-
-def onedb_run(printed: str) -> OnedbRun:
-    """What :func:`copyscripts.onedb_script` printed."""
-    found = _REPORT.match(printed)
-    if found is None:
-        raise StepFailedError(
-            "a run of onedb left no report",
-            resolution="Run the same command again; if it stays, look at the node.",
-        )
-    status, ms, peak = found.groups()
-    return OnedbRun(
-        status=int(status),
-        seconds=int(ms) / 1000,
-        peak_rss_bytes=int(peak or 0) * 1024,
-        lines=tuple(line.rstrip() for line in printed[found.end() :].splitlines() if line.strip()),
-    )
