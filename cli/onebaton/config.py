@@ -261,6 +261,10 @@ class ProbeConfig(Section):
     timeout_s: Seconds = Field(default=2.0, description="Deadline of one request, in seconds.")
 
 
+#: How a change of the database schema is carried out.
+Cut = Literal["auto", "stand-by", "plain"]
+
+
 class RolloutConfig(Section):
     """How a generation is replaced."""
 
@@ -275,7 +279,7 @@ class RolloutConfig(Section):
         description="ELECTION_TIMEOUT_MS of the node that is to lead: at least twice "
         "oned.broadcast_timeout_ms and below oned.election_timeout_ms.",
     )
-    cut: Literal["auto", "stand-by", "plain"] = Field(
+    cut: Cut = Field(
         default="auto",
         description="How a change of the database schema is carried out. stand-by: the next "
         "release runs on a copy migrated ahead; plain: migrated while nobody serves; auto: "

@@ -45,6 +45,7 @@ class NodeRow:
 
     :param state: a value of :class:`~onebaton.model.NodeState`.
     :param server_id: of the server that runs on it; ``None`` if it is no member.
+    :param role: what it is for in a cut-over, in words; empty if nothing.
     """
 
     name: str
@@ -53,6 +54,7 @@ class NodeRow:
     generation: str
     image: str
     server_id: int | None
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class StatusView:
     :param members: ordered by server id.
     :param nodes: ordered by name.
     :param problems: what is wrong with the zone as a whole, a sentence each.
+    :param notes: what is under way, or kept, a sentence each.
     """
 
     zone_id: int
@@ -77,6 +80,7 @@ class StatusView:
     members: tuple[MemberRow, ...]
     nodes: tuple[NodeRow, ...]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,3 +302,37 @@ class RehearsalView:
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     kept_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackView:
+    """What a rollback would do.
+
+    :param version: of OpenNebula, of the old generation; ``None`` if it was not told.
+    :param brings_back: names of the old servers.
+    :param stops: names of the new machines.
+    :param records: written to the new generation's log since the cut; ``None`` if not told.
+    :param lost: what will be lost, a sentence each.
+    """
+
+    zone_name: str
+    version: str | None
+    brings_back: tuple[str, ...]
+    stops: tuple[str, ...]
+    records: int | None
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalView:
+    """What finalizing would do.
+
+    :param destroys: names of nodes.
+    :param stay: old servers that are no nodes of the cluster, a sentence each.
+    :param nothing: why there is nothing to do; empty if there is.
+    """
+
+    zone_name: str
+    destroys: tuple[str, ...] = ()
+    stay: tuple[str, ...] = ()
+    nothing: str = ""

@@ -1,12 +1,10 @@
 """``onebaton destroy``."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from onebaton.commands import options as o
-from onebaton.errors import InterruptedRunError, UsageError
 
 app = o.new_app()
 
@@ -31,24 +29,11 @@ def destroy(
         show_line("there is nothing to destroy")
         return
     if not yes:
-        _confirm(names)
+        o.confirm(
+            f"destroy {', '.join(names)} and all that is on them", otherwise="nothing was destroyed"
+        )
     with o.opened(
         config, plain=plain, verbose=verbose, state=state, break_lock=break_lock
     ) as options:
         destroyed = wiring.destroy(options)
     show_line(f"destroyed {', '.join(destroyed)}")
-
-
-def _confirm(names: tuple[str, ...]) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"this would destroy {', '.join(names)}, and nobody is here to ask",
-            resolution="Run it again with --yes.",
-        )
-    try:
-        is_sure = typer.confirm(f"Destroy {', '.join(names)} and all that is on them?")
-    except typer.Abort:
-        typer.echo()
-        is_sure = False
-    if not is_sure:
-        raise InterruptedRunError("nothing was destroyed")

@@ -1,11 +1,14 @@
 """Options that several commands share, and what they are turned into."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from onebaton.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from onebaton.wiring import Options
@@ -37,6 +40,20 @@ BreakLock = Annotated[
     typer.Option("--break-lock", help="Take the lock from another run that is surely dead."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+Cut = Annotated[
+    Literal["auto", "stand-by", "plain"] | None,
+    typer.Option(
+        "--cut", help="How a change of the database schema is carried out, not `rollout.cut`."
+    ),
+]
+AcceptLoss = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-loss",
+        metavar="TABLE",
+        help="A table that may lose rows in a change of the schema; give it once for each.",
+    ),
+]
 
 DEFAULT_CONFIG = Path("cluster.yaml")
 
@@ -64,6 +81,8 @@ def opened(
     state: str | None,
     version: str | None = None,
     break_lock: bool = False,
+    cut: Literal["auto", "stand-by", "plain"] | None = None,
+    accept_loss: Sequence[str] | None = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
     from onebaton.ui.console import open_reporter
@@ -76,4 +95,27 @@ def opened(
             version=version,
             state=state,
             break_lock=break_lock,
+            cut=cut,
+            accepted=tuple(accept_loss or ()),
         )
+
+
+def confirm(what: str, *, otherwise: str) -> None:
+    """Ask whether it shall be done.
+
+    :param what: what would be done, in words that go on from "this would".
+    :param otherwise: what is said if not.
+    :raises UsageError: if nobody is here to ask.
+    :raises InterruptedRunError: if the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"this would {what}, and nobody is here to ask", resolution="Run it again with --yes."
+        )
+    try:
+        is_sure = typer.confirm(f"{what[0].upper()}{what[1:]}?", err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        is_sure = False
+    if not is_sure:
+        raise InterruptedRunError(otherwise)

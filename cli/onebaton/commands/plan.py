@@ -13,6 +13,8 @@ def plan(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
     version: o.Version = None,
+    cut: o.Cut = None,
+    accept_loss: o.AcceptLoss = None,
     state: o.State = None,
     plain: o.Plain = None,
     verbose: o.Verbose = False,
@@ -25,7 +27,15 @@ def plan(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state, version=version) as options:
+    with o.opened(
+        config,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        version=version,
+        cut=cut,
+        accept_loss=accept_loss,
+    ) as options:
         view = wiring.plan(options)
     show(view, as_json=json)
     raise typer.Exit(Status.CHANGES_PENDING if view.steps else Status.OK)

@@ -15,14 +15,7 @@ def rehearse(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
     version: o.Version = None,
-    accept_loss: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--accept-loss",
-            metavar="TABLE",
-            help="A table that may lose rows; give it once for each.",
-        ),
-    ] = None,
+    accept_loss: o.AcceptLoss = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the node with its warm database.")
     ] = False,
@@ -39,9 +32,15 @@ def rehearse(
     from onebaton.ui.output import show
 
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, version=version, break_lock=break_lock
+        config,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        version=version,
+        break_lock=break_lock,
+        accept_loss=accept_loss,
     ) as options:
-        view = wiring.rehearse(options, accepted=accept_loss or (), keep=keep)
+        view = wiring.rehearse(options, keep=keep)
     show(view, as_json=json)
     if view.refusals:
         raise RefusedError(

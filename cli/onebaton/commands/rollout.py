@@ -10,6 +10,8 @@ def rollout(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
     version: o.Version = None,
+    cut: o.Cut = None,
+    accept_loss: o.AcceptLoss = None,
     state: o.State = None,
     break_lock: o.BreakLock = False,
     plain: o.Plain = None,
@@ -18,12 +20,21 @@ def rollout(
 ) -> None:
     """Bring the zone onto the configured image, step by step.
 
-    It can be stopped with ^C and killed at any moment: run it again, and it goes on."""
+    Where the database schema changes, the zone is cut over as a rehearsal proved it, and the old
+    generation is kept until `onebaton finalize`. It can be stopped with ^C and killed at any
+    moment: run it again, and it goes on."""
     from onebaton import wiring
     from onebaton.ui.output import show
 
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, version=version, break_lock=break_lock
+        config,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        version=version,
+        break_lock=break_lock,
+        cut=cut,
+        accept_loss=accept_loss,
     ) as options:
         report = wiring.rollout(options)
     show(report, as_json=json)

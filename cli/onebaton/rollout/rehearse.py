@@ -90,15 +90,19 @@ class Rehearsal:
         prior = scene.world.prior
         if prior is None or prior.phase is PriorPhase.FINAL:
             return
+        names = ", ".join(server.name for server in prior.zone.servers)
+        if prior.phase is PriorPhase.CUTTING:
+            raise RefusedError(
+                "the last cut-over is under way",
+                details=[f"to {prior.node}, from {names}"],
+                resolution="Go on with it (`onebaton rollout`), or take it back (`onebaton "
+                "rollback`).",
+            )
         raise RefusedError(
-            "the last cut-over is under way"
-            if prior.phase is PriorPhase.CUTTING
-            else "the last cut-over is neither final nor taken back",
-            details=[f"servers that stand by: {', '.join(s.name for s in prior.zone.servers)}"],
-            resolution="Go on with `onebaton rollout`, or take it back with `onebaton rollback`."
-            if prior.phase is PriorPhase.CUTTING
-            else "Make it final with `onebaton finalize`, or take it back with `onebaton "
-            f"rollback`; then: {self.again}",
+            "the last cut-over is neither final nor taken back",
+            details=[f"kept, stopped and masked: {names}"],
+            resolution="Make it final (`onebaton finalize`), or take it back (`onebaton "
+            f"rollback`); then: {self.again}",
         )
 
     def _cleared(self, scene: Scene) -> bool:

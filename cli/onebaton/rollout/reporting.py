@@ -2,9 +2,19 @@
 
 from collections.abc import Sequence
 
-from onebaton.model import FrontEndFacts, Health, Member, Vip, World
+from onebaton.model import (
+    AheadStage,
+    FrontEndFacts,
+    Health,
+    Member,
+    Node,
+    PriorPhase,
+    Vip,
+    World,
+)
 from onebaton.plan.diagnosis import Diagnosis
 from onebaton.plan.quorum import Quorum
+from onebaton.rollout.cut_report import kept
 from onebaton.rollout.runner import Taken
 from onebaton.views import (
     DiagnosisRow,
@@ -30,6 +40,7 @@ def status_view(world: World, vip: Vip, observed_at: float) -> StatusView:
             generation=node.spec.generation,
             image=node.spec.image,
             server_id=ids.get(node.spec.name),
+            role=_role(node, world),
         )
         for node in world.nodes
     )
@@ -45,7 +56,46 @@ def status_view(world: World, vip: Vip, observed_at: float) -> StatusView:
         members=members,
         nodes=nodes,
         problems=tuple(_problems(world)),
+        notes=_under_way(world),
     )
+
+
+#: What a node is for whose copy of the zone is migrated ahead.
+_AHEAD = {
+    AheadStage.WARM: "being migrated ahead",
+    AheadStage.MIGRATED: "migrated ahead",
+    AheadStage.HELD: "held stand-by",
+    AheadStage.RELEASED: "",
+}
+
+
+def _role(node: Node, world: World) -> str:
+    """What a node is for in a cut-over."""
+    prior = world.prior
+    if prior is not None and prior.phase is not PriorPhase.FINAL:
+        was_there = any(server.address == node.spec.address for server in prior.zone.servers)
+        if was_there and prior.phase is PriorPhase.SERVED:
+            return "kept for rollback"
+        if was_there:
+            return "being cut over"
+        if prior.phase is PriorPhase.CUTTING and prior.node == node.spec.name:
+            return "taking over"
+    facts = world.node_facts.get(node.spec.name)
+    return _AHEAD[facts.ahead.stage] if facts is not None and facts.ahead is not None else ""
+
+
+def _under_way(world: World) -> tuple[str, ...]:
+    prior = world.prior
+    if prior is None or prior.phase is PriorPhase.FINAL:
+        return ()
+    if prior.phase is PriorPhase.CUTTING and prior.served_at is not None:
+        return ("the last cut-over is being taken back: `onebaton rollback` goes on with it",)
+    if prior.phase is PriorPhase.CUTTING:
+        return (
+            f"a cut-over to {prior.node} is under way: `onebaton rollout` goes on with it, "
+            "`onebaton rollback` takes it back",
+        )
+    return (kept(prior),)
 
 
 def _member_row(member: Member) -> MemberRow:

@@ -88,6 +88,8 @@ def _status(view: StatusView, width: int) -> Iterator[RenderableType]:
             yield Text(f"{member.name}: {member.problem}", style="yellow")
     for problem in view.problems:
         yield Text(problem, style="red")
+    for note in view.notes:
+        yield Text(note)
 
 
 def _members(members: Sequence[MemberRow], *, machines: bool) -> Table:
@@ -103,10 +105,12 @@ def _members(members: Sequence[MemberRow], *, machines: bool) -> Table:
 
 
 def _nodes(nodes: Sequence[NodeRow]) -> Table:
-    table = _table("node", "address", "state", "gen", "image", "server id", right=("server id",))
+    has_roles = any(row.role for row in nodes)
+    heads = ["node", "address", "state", "gen", "image", "server id", *(["role"] * has_roles)]
+    table = _table(*heads, right=("server id",))
     for row in nodes:
-        cells = (row.name, row.address, row.state, row.generation, row.image, row.server_id)
-        table.add_row(*map(_cell, cells))
+        cells = [row.name, row.address, row.state, row.generation, row.image, row.server_id]
+        table.add_row(*map(_cell, [*cells, *([row.role or None] * has_roles)]))
     return table
 
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from onebaton.wiring.options import Options
+from onebaton.wiring.running import carry_out, locked, opened, report, run_id
+from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set
 
     from onebaton.model import Image, World
-    from onebaton.plan.actions import Action, Plan
-    from onebaton.rollout.lock import Lock
-    from onebaton.rollout.runner import Taken
-    from onebaton.views import (
-        DoctorView,
-        GapRow,
-        PlanView,
-        RehearsalView,
-        ReportView,
-        StatusView,
-    )
+    from onebaton.plan.actions import Plan
+    from onebaton.views import DoctorView, PlanView, RehearsalView, ReportView, StatusView
     from onebaton.wiring.cluster import Cluster
 
 __all__ = [
@@ -31,42 +23,22 @@ __all__ = [
     "destroy",
     "destroy_preview",
     "doctor",
+    "finalize",
+    "finalize_preview",
     "images",
     "plan",
     "rehearse",
+    "rollback",
+    "rollback_preview",
     "rollout",
     "status",
 ]
-
-W = TypeVar("W", bound="World | None")
 
 #: What a rollout leaves to its operator: it has no business on the hypervisors.
 HYPERVISORS = (
     "the hypervisors keep the drivers they have until `onehost sync` is run, as oneadmin, on the "
     "leader"
 )
-
-
-@contextlib.contextmanager
-def _opened(options: Options) -> Iterator[Cluster]:
-    from onebaton.wiring.cluster import Cluster
-
-    with contextlib.ExitStack() as closing:
-        yield Cluster(options, closing)
-
-
-@contextlib.contextmanager
-def _locked(cluster: Cluster, command: str) -> Iterator[Lock]:
-    from onebaton.rollout import lock
-
-    with lock.held(
-        cluster.store,
-        cluster.clock,
-        cluster.reporter,
-        cluster.options.again(command),
-        break_lock=cluster.options.break_lock,
-    ) as taken:
-        yield taken
 
 
 def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
@@ -78,7 +50,7 @@ def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
     from onebaton.adapters.podman import Podman
     from onebaton.bake.oven import Oven
 
-    with _opened(options) as cluster, _locked(cluster, "bake"):
+    with opened(options) as cluster, locked(cluster, "bake"):
         builder = PackerBuilder(
             cluster.config.image,
             Podman(cluster.state / "podman"),
@@ -93,7 +65,7 @@ def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
 
 def images(options: Options) -> tuple[Image, ...]:
     """The catalogue, oldest first."""
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         return cluster.catalogue.list()
 
 
@@ -109,13 +81,13 @@ def bootstrap(options: Options) -> ReportView:
         seen = {name: fact for name, fact in facts.items() if not isinstance(fact, str)}
         return plan_bootstrap(cluster.wanted, nodes, seen, None)
 
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         cluster.platform.check()
-        with _locked(cluster, "bootstrap") as lock:
-            run = _run_id(cluster, "bootstrap")
-            taken = _carry_out(cluster, lock, run, cluster.observe_any, decide)
+        with locked(cluster, "bootstrap") as lock:
+            run = run_id(cluster, "bootstrap")
+            taken = carry_out(cluster, lock, run, cluster.observe_any, decide)
             title = f"zone {cluster.config.zone.name} founded on {cluster.image.version}"
-            return _report(cluster, run, title, taken)
+            return report(cluster, run, title, taken)
 
 
 def plan(options: Options) -> PlanView:
@@ -123,70 +95,85 @@ def plan(options: Options) -> PlanView:
     from onebaton.plan.describe import describe_roll
     from onebaton.plan.roll import plan_roll
 
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         cluster.platform.check()
         world = cluster.observe()
         return describe_roll(cluster.wanted, world, plan_roll(cluster.wanted, world))
 
 
-def rehearse(options: Options, *, accepted: Sequence[str], keep: bool) -> RehearsalView:
+def rehearse(options: Options, *, keep: bool) -> RehearsalView:
     """Rehearse a change of the schema on a copy; the zone is only read."""
-    import json
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
     from onebaton.adapters.zone import session_of
+    from onebaton.rollout import rehearsals
     from onebaton.rollout.rehearse import Rehearsal
 
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         cluster.platform.check()
         version = cluster.wanted.image.version
-        with _locked(cluster, "rehearse"):
+        with locked(cluster, "rehearse"):
             view = Rehearsal(
                 cluster.site,
                 cluster.migrations,
                 cluster.wanted,
                 session_of(cluster.config.zone.credentials.user, cluster.password),
                 options.again("rehearse"),
-            ).run(accepted=accepted, keep=keep)
-            key = f"rehearsals/{_run_id(cluster, version)}.json"
+            ).run(accepted=options.accepted, keep=keep)
+            key = rehearsals.key_of(run_id(cluster, version))
             view = replace(view, kept_as=str(cluster.state / key))
-            cluster.store.write(key, json.dumps(asdict(view), indent=2).encode())
+            rehearsals.keep(cluster.store, key, view)
             return view
 
 
 def rollout(options: Options) -> ReportView:
     """Bring the zone onto the configured image, step by step."""
+    from dataclasses import replace
+
     from onebaton.plan.roll import plan_roll
+    from onebaton.rollout.cut_report import CutReport
     from onebaton.wiring.probing import probing
 
-    with _opened(options) as cluster:
+    def seen(world: World) -> None:
+        watch.seen(world)
+        told.seen(world)
+
+    with opened(options) as cluster:
         cluster.platform.check()
         wanted = cluster.wanted
-        with _locked(cluster, "rollout") as lock:
-            run = _run_id(cluster, "rollout")
-            title = f"zone {cluster.config.zone.name} rolled to {wanted.image.version}"
+        with locked(cluster, "rollout") as lock:
+            run = run_id(cluster, "rollout")
+            world = cluster.observe()
             # Refused, or found done, before the probe writes anything.
-            if not plan_roll(wanted, cluster.observe()).actions:
-                return _report(cluster, run, title, ())
+            steps = plan_roll(wanted, world)
+            told = CutReport(cluster.clock, wanted.size, steps, world.prior)
+            verb = "cut over" if told.is_cut_over else "rolled"
+            title = f"zone {cluster.config.zone.name} {verb} to {wanted.image.version}"
+            if not steps.actions:
+                return report(cluster, run, title, (), nothing=told.notes())
+            rehearsal = wanted.cut.rehearsal
+            left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()
             with probing(cluster) as watch:
-                taken = _carry_out(
+                taken = carry_out(
                     cluster,
                     lock,
                     run,
                     cluster.observe,
                     lambda world: plan_roll(wanted, world),
-                    seen=watch.seen,
+                    site=replace(cluster.site, left_alone=left_alone),
+                    seen=seen,
                     before=watch.before,
                 )
                 gaps = watch.gaps()
-            return _report(cluster, run, title, taken, gaps, notes=(HYPERVISORS,))
+            notes = (*told.notes(taken), HYPERVISORS)
+            return report(cluster, run, title, taken, gaps, notes=notes)
 
 
 def status(options: Options) -> StatusView:
     """The zone and the nodes as they are."""
     from onebaton.rollout.reporting import status_view
 
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         world = cluster.look()
         return status_view(world, cluster.config.zone.vip.to_model(), cluster.clock.now())
 
@@ -200,7 +187,7 @@ def doctor(options: Options, *, window_s: float) -> DoctorView:
     from onebaton.rollout.checkup import check_up
     from onebaton.rollout.reporting import doctor_view
 
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         cluster.platform.check()
         wanted, baked = cluster.wanted_or_unbaked
         world = cluster.observe()
@@ -215,7 +202,7 @@ def doctor(options: Options, *, window_s: float) -> DoctorView:
 
 def destroy_preview(options: Options) -> tuple[str, ...]:
     """Names of the nodes that :func:`destroy` would destroy."""
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         cluster.platform.check()
         return tuple(node.spec.name for node in cluster.platform.nodes())
 
@@ -225,77 +212,20 @@ def destroy(options: Options) -> tuple[str, ...]:
 
     :returns: names of the nodes destroyed.
     """
-    with _opened(options) as cluster:
+    with opened(options) as cluster:
         cluster.platform.check()
-        with _locked(cluster, "destroy"):
-            names = tuple(node.spec.name for node in cluster.platform.nodes())
+        with locked(cluster, "destroy"):
+            nodes = cluster.platform.nodes()
             cluster.platform.apply([])
-            return names
+            _forget_cut_over(cluster, {node.spec.address for node in nodes})
+            return tuple(node.spec.name for node in nodes)
 
 
-def _run_id(cluster: Cluster, command: str) -> str:
-    """Names a run's journal and report; sorts by time."""
-    from datetime import UTC, datetime
+def _forget_cut_over(cluster: Cluster, destroyed: Set[str]) -> None:
+    """There is no way back any more, unless machines of somebody else stand by.
 
-    moment = datetime.fromtimestamp(cluster.clock.now(), UTC).strftime("%Y%m%dT%H%M%S")
-    return f"{moment}-{command}"
-
-
-def _carry_out(
-    cluster: Cluster,
-    lock: Lock,
-    run: str,
-    observe: Callable[[], W],
-    decide: Callable[[W], Plan],
-    *,
-    seen: Callable[[W], None] = lambda _world: None,
-    before: Callable[[Action], None] = lambda _action: None,
-) -> tuple[Taken, ...]:
-    from onebaton.rollout.interrupt import stop_on_signals
-    from onebaton.rollout.journal import Journal
-    from onebaton.rollout.runner import Runner
-    from onebaton.steps.build import Builder
-
-    def about_to(action: Action) -> None:
-        lock.require()
-        before(action)
-
-    builder = Builder(
-        cluster.site,
-        (cluster.config.zone.credentials.user, cluster.password),
-        cluster.config.rollout.steered_election_timeout_ms,
-    )
-    with stop_on_signals(cluster.reporter) as stop:
-        return Runner(
-            observe=observe,
-            decide=decide,
-            build=builder.build,
-            clock=cluster.clock,
-            reporter=cluster.reporter,
-            journal=Journal(cluster.store, cluster.clock, run),
-            stop=stop,
-            hand_back=cluster.options.again(run.rpartition("-")[2]),
-        ).run(seen=seen, before=about_to)
-
-
-def _report(
-    cluster: Cluster,
-    run: str,
-    title: str,
-    taken: Sequence[Taken],
-    gaps: Sequence[GapRow] = (),
-    *,
-    notes: Sequence[str] = (),
-) -> ReportView:
-    """The report, kept in the state folder when anything was done."""
-    import json
-    from dataclasses import asdict
-
-    from onebaton.rollout.reporting import report_view
-
-    if not taken:
-        return report_view(title, taken, gaps, ("nothing was to be done",))
-    key = f"reports/{run}.json"
-    view = report_view(title, taken, gaps, (*notes, f"kept as {cluster.state / key}"))
-    cluster.store.write(key, json.dumps(asdict(view), indent=2).encode())
-    return view
+    :param destroyed: addresses of the nodes that were.
+    """
+    prior = cluster.priors.load()
+    if prior is not None and all(s.address in destroyed for s in prior.zone.servers):
+        cluster.priors.forget()

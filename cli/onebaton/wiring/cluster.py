@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from onebaton.model import Image, Secret, World
     from onebaton.plan.wanted import Wanted
     from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
+    from onebaton.standby import PriorRecord
     from onebaton.steps.site import Site
     from onebaton.wiring.options import Options
+
+DAY_S = 86400.0
 
 
 class SystemClock:
@@ -65,6 +68,13 @@ class Cluster:
         from onebaton.adapters.store import FolderStore
 
         return FolderStore(self.state)
+
+    @cached_property
+    def priors(self) -> PriorRecord:
+        """The record of the last cut-over."""
+        from onebaton.rollout.priors import Priors
+
+        return Priors(self.store)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -182,13 +192,26 @@ class Cluster:
         :raises RefusedError: if there is none.
         """
         version = self.config.image.version
-        for image in self.catalogue.find(version):
+        for image in self._candidates(version):
             if image.platform == self.platform.kind and self.platform.image_present(image):
                 return image
         raise RefusedError(
             f"no image of OpenNebula {version} was baked",
             resolution=f"Bake it: {self.options.again('bake')}",
         )
+
+    def _candidates(self, version: str) -> tuple[Image, ...]:
+        """Images of a version, the one to take first: newest, or that of a begun cut-over.
+
+        Another image that was baked meanwhile has no part in it.
+        """
+        from onebaton.model import PriorPhase
+
+        images = self.catalogue.find(version)
+        prior = self.priors.load()
+        if prior is None or prior.phase is not PriorPhase.CUTTING:
+            return images
+        return tuple(sorted(images, key=lambda image: image.digest != prior.image_digest))
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -217,7 +240,8 @@ class Cluster:
         return self._wanting(image), False
 
     def _wanting(self, image: Image) -> Wanted:
-        from onebaton.plan.wanted import Limits, Wanted
+        from onebaton.plan.wanted import CutWish, Limits, Wanted
+        from onebaton.rollout.rehearsals import newest
 
         config = self.config
         return Wanted(
@@ -237,6 +261,13 @@ class Cluster:
                 steered_election_timeout_ms=config.rollout.steered_election_timeout_ms,
             ),
             port=config.zone.port,
+            cut=CutWish(
+                way=self.options.cut or config.rollout.cut,
+                max_outage_s=config.rollout.max_outage_s,
+                rehearsal_max_age_s=config.rollout.rehearsal_max_age_days * DAY_S,
+                rehearsal=newest(self.store, image, self.clock.now()),
+                accepted=frozenset(self.options.accepted),
+            ),
         )
 
     @cached_property
@@ -257,6 +288,9 @@ class Cluster:
             oned=config.oned,
             timeouts=config.rollout.timeouts,
             gates=config.rollout.gates,
+            standby=self.standby,
+            priors=self.priors,
+            max_outage_s=config.rollout.max_outage_s,
         )
 
     def endpoint(self, address: str) -> str:
@@ -294,6 +328,7 @@ class Cluster:
             max_lag_records=self.config.rollout.gates.max_lag_records,
             clock=self.clock,
             rate_interval_s=rate_interval_s,
+            prior=self.priors.load(),
         )
 
     def observe_any(self) -> World | None:

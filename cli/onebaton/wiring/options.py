@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from onebaton.config import Cut
     from onebaton.ports import Reporter
+
+#: Commands that take the options of a cut-over; the second kind those of a rehearsal too.
+_PLANNING = ("plan", "rollout")
+_JUDGING = (*_PLANNING, "rehearse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,8 @@ class Options:
     :param version: overrides ``image.version``.
     :param state: overrides ``state``; relative to the working folder.
     :param break_lock: take the lock from whoever has it.
+    :param cut: overrides ``rollout.cut``.
+    :param accepted: tables that may lose rows in a cut-over.
     """
 
     config: Path
@@ -27,6 +35,8 @@ class Options:
     version: str | None = None
     state: str | None = None
     break_lock: bool = False
+    cut: Cut | None = None
+    accepted: tuple[str, ...] = ()
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
@@ -35,4 +45,12 @@ class Options:
             words += ["--version", self.version]
         if self.state is not None:
             words += ["--state", self.state]
-        return shlex.join(words)
+        return shlex.join([*words, *self._of_a_cut_over(command)])
+
+    def _of_a_cut_over(self, command: str) -> Iterator[str]:
+        """What was said of a cut-over, if the command takes it."""
+        if self.cut is not None and command in _PLANNING:
+            yield from ("--cut", self.cut)
+        if command in _JUDGING:
+            for table in self.accepted:
+                yield from ("--accept-loss", table)
