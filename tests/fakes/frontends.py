@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from onebaton.errors import RefusedError, StepFailedError, UnavailableError
 from onebaton.model import (
     EMPTY_LOG_INDEX,
+    Ahead,
+    AheadStage,
     FrontEndFacts,
     Host,
     LogPosition,
@@ -90,6 +92,9 @@ class FakeMachine:
     :param server_id: of its ``oned.conf``.
     :param requires: schema its ``oned`` was built for.
     :param stuck: its ``oned`` does not end, whatever is done.
+    :param stage: how far a copy is that is migrated ahead; ``None`` if there is none.
+    :param warm: the warm database of such a copy.
+    :param fenced: nothing but ssh gets in or out.
     """
 
     reachable: bool = True
@@ -108,6 +113,42 @@ class FakeMachine:
     next_servers: frozenset[int] | None = None
     disk_free_bytes: int = 10**10
     stuck: bool = False
+    stage: AheadStage | None = None
+    warm: FakeDatabase | None = None
+    fenced: bool = False
+
+
+def to_ship(
+    ours: FakeDatabase, theirs: FakeDatabase, name: str, *, up_to: int | None = None
+) -> range:
+    """Indexes of the records to ship; refuses where the logs do not fit."""
+    last = ours.applied if up_to is None else min(ours.applied, up_to)
+    anchor = theirs.applied
+    if last < max(anchor, 0):
+        return range(0)
+    if anchor not in ours.log and anchor != EMPTY_LOG_INDEX:
+        raise RefusedError(f"{name} fell out of the log window")
+    if anchor != EMPTY_LOG_INDEX and ours.log[anchor][0] != theirs.log[anchor][0]:
+        raise RefusedError("the logs are of different histories")
+    return range(anchor + 1, last + 1)
+
+
+def ship(ours: FakeDatabase, theirs: FakeDatabase, name: str, *, up_to: int | None = None) -> int:
+    """Store and apply records; how many."""
+    indexes = to_ship(ours, theirs, name, up_to=up_to)
+    for index in indexes:
+        theirs.log[index] = ours.log[index]
+        theirs.apply_to(index)
+    if indexes:
+        last, term = indexes[-1], theirs.log[indexes[-1]][0]
+        theirs.log = {i: r for i, r in theirs.log.items() if i <= last or r[0] >= term}
+    return len(indexes)
+
+
+def _ahead(machine: FakeMachine) -> Ahead | None:
+    if machine.stage is None:
+        return None
+    return Ahead(machine.stage, machine.warm.position if machine.warm is not None else None)
 
 
 class FakeFrontEnds:
@@ -151,6 +192,7 @@ class FakeFrontEnds:
             known_servers=machine.known_servers,
             disk_free_bytes=machine.disk_free_bytes,
             election_timeout_ms=machine.election_timeout_ms,
+            ahead=_ahead(machine),
         )
 
     def facts_of(self, hosts: Sequence[Host]) -> dict[str, FrontEndFacts | str]:
@@ -187,23 +229,10 @@ class FakeFrontEnds:
         ours = self._database(self._asked("ship_log", source), source)
         machine = self._asked("ship_log", target)
         theirs = self._database(machine, target)
-        last = ours.applied if up_to is None else min(ours.applied, up_to)
-        anchor = theirs.applied
-        if last < max(anchor, 0):
-            return 0
-        if anchor not in ours.log and anchor != EMPTY_LOG_INDEX:
-            raise RefusedError(f"{target.name} fell out of the log window")
-        if anchor != EMPTY_LOG_INDEX and ours.log[anchor][0] != theirs.log[anchor][0]:
-            raise RefusedError("the logs are of different histories")
-        if last == anchor:
+        if not to_ship(ours, theirs, target.name, up_to=up_to):
             return 0
         self._refuse_running(machine, target)
-        for index in range(anchor + 1, last + 1):
-            theirs.log[index] = ours.log[index]
-            theirs.apply_to(index)
-        term = theirs.log[last][0]
-        theirs.log = {i: r for i, r in theirs.log.items() if i <= last or r[0] >= term}
-        return last - anchor
+        return ship(ours, theirs, target.name, up_to=up_to)
 
     def table_checksums(self, host: Host) -> tuple[LogPosition, Checksums]:
         database = self._database(self._asked("table_checksums", host), host)
@@ -269,6 +298,19 @@ class FakeFrontEnds:
         machine = self._asked("cut_off_leader", host)
         machine.masked, machine.enabled = True, False
         self._end(machine, host, cut_off=True)
+
+    def freeze(self, leader: Host, others: Sequence[Host], *, drain_s: float) -> None:
+        lost: list[str] = []
+        for host in (leader, *others):
+            try:
+                machine = self._asked("freeze", host)
+            except UnavailableError as error:
+                lost.append(error.message)
+                continue
+            machine.masked, machine.enabled = True, False
+            self._end(machine, host, cut_off=True)
+        if lost:
+            raise UnavailableError("; ".join(lost))
 
     def _end(self, machine: FakeMachine, host: Host, *, cut_off: bool) -> None:
         if machine.stuck:

@@ -9,14 +9,17 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
 
 from tests.fakes.clock import VirtualClock
+from tests.fakes.danger import insist
+from tests.fakes.faults import Faults
 from tests.fakes.frontends import SCHEMA, FakeDatabase, FakeMachine
+from tests.fakes.generations import insist_one_generation
 from tests.fakes.platform import FakePlatform
 from tests.fakes.simulated_api import SimulatedApi
 from tests.fakes.simulated_frontends import TRAFFIC, SimulatedFrontEnds
 from tests.fakes.simulated_raft import TICK_S, WARM_UP_S, ZONE_POOL, Oned, Raft, servers_in
+from tests.fakes.standby import FakePriors, FakeStandBy
 from tests.fakes.zone import endpoint
 
 from onebaton.errors import RefusedError, UnavailableError
@@ -30,36 +33,6 @@ NORMAL_MS = 5000
 BOOT_S = 2.0
 #: How far behind a server may be and still count as caught up; the gates' default.
 NEAR = 50
-
-
-class DiedError(BaseException):
-    """The tool was killed: nothing of it goes on."""
-
-
-class DangerError(AssertionError):
-    """The zone was put into danger."""
-
-
-def insist(condition: bool, text: str) -> None:
-    """Object unless it is so."""
-    if not condition:
-        raise DangerError(text)
-
-
-@dataclass
-class Faults:
-    """What goes wrong, by machine.
-
-    :ivar never_boots: machines that do not come up.
-    :ivar other_secrets: machines whose secrets become others than those they are given.
-    :ivar bad_seed: machines whose database is damaged when it is loaded.
-    :ivar bad_apply: machines that lose a row when their ``oned`` starts.
-    """
-
-    never_boots: set[str] = field(default_factory=set)
-    other_secrets: set[str] = field(default_factory=set)
-    bad_seed: set[str] = field(default_factory=set)
-    bad_apply: set[str] = field(default_factory=set)
 
 
 class SimulatedCluster:
@@ -95,11 +68,18 @@ class SimulatedCluster:
         self._acknowledged_at = self._epoch
         self._written = itertools.count(1)
         self._ticks = 0
-        self._versions = {i.digest: i.version for i in images}
+        self._images = {i.digest: i for i in images}
+        self.standby = FakeStandBy(self)
+        self.priors = FakePriors()
         self.frontends = SimulatedFrontEnds(self)
         self.platform = FakePlatform({i.name: i.digest for i in images}, on_change=self._changed)
         self.platform.before_change = self._before_change
         self.api = SimulatedApi(self, f"{USER}:{PASSWORD}")
+
+    def take_in(self, image: Image) -> None:
+        """The platform holds one more image."""
+        self._images[image.digest] = image
+        self.platform.images[image.name] = image.digest
 
     # What there is
 
@@ -111,11 +91,15 @@ class SimulatedCluster:
     @property
     def servers(self) -> dict[int, Server]:
         """The zone's servers, as the newest database has them."""
-        databases = [o.database for o in self.raft.oneds.values()]
+        databases = [o.database for o in self.raft.oneds.values() if not self.is_held(o)]
         newest = self.leader
         if newest is not None:
             return servers_in(newest.database)
         return servers_in(max(databases, key=lambda d: d.applied)) if databases else {}
+
+    def is_held(self, oned: Oned) -> bool:
+        """It runs outside of the zone, and nothing gets in or out."""
+        return self.machines[oned.machine].fenced
 
     def asked_by_the_tool(self, at: str) -> Oned | None:
         """The one at an endpoint, as the tool reaches it."""
@@ -126,7 +110,8 @@ class SimulatedCluster:
         if at == VIP_ENDPOINT:
             holders = [name for name, machine in self.machines.items() if machine.holds_vip]
             return self.raft.oneds.get(holders[-1]) if holders else None
-        return self.raft.oneds.get(self.endpoints.get(at, ""))
+        oned = self.raft.oneds.get(self.endpoints.get(at, ""))
+        return None if oned is not None and self.is_held(oned) else oned
 
     def late(self) -> list[str]:
         """Names of the listed servers that do not run or are not level."""
@@ -145,6 +130,8 @@ class SimulatedCluster:
         """Object if the zone is in danger."""
         if not self.guarded:
             return
+        if insist_one_generation(self):
+            return
         servers = self.servers
         listed = {self.endpoints.get(s.endpoint) for s in servers.values()}
         running = [s for s in servers.values() if self._level(s, None)]
@@ -152,8 +139,10 @@ class SimulatedCluster:
             len(running) >= majority(len(servers)),
             f"{len(running)} of {len(servers)} servers run",
         )
-        for name in self.raft.oneds:
-            insist(name in listed, f"oned runs on {name}, outside of the zone")
+        for name, oned in self.raft.oneds.items():
+            insist(
+                name in listed or self.is_held(oned), f"oned runs on {name}, outside of the zone"
+            )
         late = self.late()
         insist(len(late) <= self.late_allowed, f"not caught up: {late}")
 
@@ -301,8 +290,10 @@ class SimulatedCluster:
             self.raft.oneds.pop(name, None)
             self.terms.pop(name, None)
         else:
-            version = self._versions[node.spec.image_digest]
-            self.machines[name] = FakeMachine(ready=False, package_version=f"{version}-1")
+            image = self._images[node.spec.image_digest]
+            self.machines[name] = FakeMachine(
+                ready=False, package_version=f"{image.version}-1", requires=image.schema
+            )
             self.endpoints[endpoint(node.spec.address)] = name
             self.ready_at[name] = self.clock.now() + BOOT_S
         self.check()

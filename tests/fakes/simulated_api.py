@@ -8,6 +8,7 @@ from tests.fakes.simulated_raft import TERM_OF_OTHER_SECRETS, Oned, servers_in
 from tests.fakes.zone import AUTHENTICATION, NO_EXISTS, refusal
 
 from onebaton.errors import RefusedError, UnavailableError
+from onebaton.examination import Transients
 from onebaton.model import OnedSettings, RaftStatus, Server, Zone
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class SimulatedApi:
     def documents(self, endpoint: str, prefix: str) -> dict[int, str]:
         rows = self._asked(endpoint).database.tables.get(DOCUMENTS, {})
         return {int(key): name for key, name in rows.items() if name and name.startswith(prefix)}
+
+    def transients(self, endpoint: str, *, limit: int) -> Transients:  # noqa: ARG002
+        self._asked(endpoint)
+        return Transients((), 0, complete=True)
 
     def _asked(self, endpoint: str) -> Oned:
         oned = self._cluster.asked_by_the_tool(endpoint)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tests.fakes.frontends import Checksums, FakeFrontEnds
 
-from onebaton.errors import DeadlineError
+from onebaton.errors import DeadlineError, UnavailableError
 from onebaton.model import Host, LogPosition, RaftState, Secret
 
 if TYPE_CHECKING:
@@ -119,3 +119,18 @@ class SimulatedFrontEnds(FakeFrontEnds):
             if oned is not None and oned.state is RaftState.LEADER:
                 self._cluster.raft.replicate(oned)  # what is in flight, while it drains
             super().cut_off_leader(host, drain_s=drain_s)
+
+    def freeze(self, leader: Host, others: Sequence[Host], *, drain_s: float) -> None:
+        """The machines one after the other, and the tool may die between them."""
+        lost: list[str] = []
+        for host in (leader, *others):
+            with self._cluster.change(f"freeze {host.name}", after_s=0.1):
+                oned = self._cluster.raft.oneds.get(host.name)
+                if oned is not None and oned.state is RaftState.LEADER:
+                    self._cluster.raft.replicate(oned)
+                try:
+                    super().freeze(host, [], drain_s=drain_s)
+                except UnavailableError as error:
+                    lost.append(error.message)
+        if lost:
+            raise UnavailableError("; ".join(lost))

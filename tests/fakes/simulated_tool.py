@@ -75,6 +75,7 @@ class Tool:
             endpoints=[endpoint(a) for a in (VIP, *addresses)],
             max_lag_records=self.wanted.limits.max_lag_records,
             clock=self.cluster.clock,
+            prior=self.cluster.priors.load(),
         )
 
     def _observe_any(self) -> World | None:
@@ -105,6 +106,9 @@ class Tool:
             oned=OnedConfig(),
             timeouts=Timeouts(),
             gates=Gates(),
+            standby=cluster.standby,
+            priors=cluster.priors,
+            max_outage_s=self.wanted.cut.max_outage_s,
         )
         runner = Runner(
             observe=look,

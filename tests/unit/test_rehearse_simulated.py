@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 from tests.fakes import simulated
+from tests.fakes.danger import DiedError
 from tests.fakes.migrations import FakeMigrations, FakeMigrator
 from tests.fakes.reporter import ListReporter
-from tests.fakes.simulated import PASSWORD, TRAFFIC, USER, VIP, DiedError, SimulatedCluster
+from tests.fakes.simulated import PASSWORD, TRAFFIC, USER, VIP, SimulatedCluster
 from tests.fakes.simulated_tool import OLD, AtOnce, Tool
-from tests.fakes.store import MemoryStore
 from tests.fakes.worlds import SLOTS, image, wanted
 
 from onebaton.config import Gates, OnedConfig, Timeouts
@@ -19,7 +19,6 @@ from onebaton.errors import RefusedError, StepFailedError
 from onebaton.model import NodeState, Schema, Secret, Vip
 from onebaton.plan import rehearsal as judge
 from onebaton.plan.wanted import CutWish, Wanted
-from onebaton.rollout.priors import Priors
 from onebaton.rollout.rehearse import Rehearsal
 from onebaton.steps.site import Site
 from onebaton.views import RehearsalView
@@ -50,8 +49,8 @@ class Stage:
             oned=OnedConfig(),
             timeouts=Timeouts(),
             gates=Gates(),
-            standby=None,
-            priors=Priors(MemoryStore()),
+            standby=cluster.standby,
+            priors=cluster.priors,
         )
         session = Secret(f"{USER}:{PASSWORD}")
         return Rehearsal(
@@ -191,8 +190,7 @@ def test_a_node_kept_from_another_image_is_replaced_and_seeded_anew():
     there.rehearse(keep=True)
     before = there.cluster.machines["z-b1"]
     later = image("7.0.3", schema=NEXT_SCHEMA)
-    there.cluster.platform.images[later.name] = later.digest
-    there.cluster._versions[later.digest] = later.version
+    there.cluster.take_in(later)
     there.goal = wanted(3, of=later)
 
     view = there.rehearse(keep=True)

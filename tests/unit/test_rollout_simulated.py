@@ -8,12 +8,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.fakes.simulated import (
-    USER,
-    DiedError,
-    SimulatedCluster,
-    nobody_looks,
-)
+from tests.fakes.danger import DiedError
+from tests.fakes.simulated import USER, SimulatedCluster, nobody_looks
 from tests.fakes.simulated_tool import NEW, OLD, AtOnce, Tool, assert_rolled, running_zone
 from tests.fakes.worlds import wanted
 
