@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onebaton.model import Image, Secret, World
     from onebaton.plan.wanted import Wanted
     from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
-    from onebaton.standby import PriorRecord
+    from onebaton.standby import PriorRecord, StandBy
     from onebaton.steps.site import Site
     from onebaton.wiring.options import Options
 
@@ -158,6 +158,21 @@ class Cluster:
             vip=str(self.config.zone.vip.address.ip),
             port=self.config.zone.port,
             ssh_port=self.config.ssh.port,
+        )
+
+    @cached_property
+    def standby(self) -> StandBy:
+        """Copies migrated ahead, and oned held on one of them, over ssh."""
+        from onebaton.adapters.standby import SshStandBy
+        from onebaton.adapters.zone import session_of
+
+        return SshStandBy(
+            self.ssh,
+            database=self.config.database,
+            vip=str(self.config.zone.vip.address.ip),
+            port=self.config.zone.port,
+            ssh_port=self.config.ssh.port,
+            session=lambda: session_of(self.config.zone.credentials.user, self.password),
         )
 
     @cached_property
