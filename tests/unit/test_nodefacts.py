@@ -6,7 +6,7 @@ import pytest
 
 from onebaton.adapters import nodefacts
 from onebaton.errors import StepFailedError
-from onebaton.model import LogPosition, Schema
+from onebaton.model import Ahead, AheadStage, LogPosition, Schema
 
 CONFIG = """FEDERATION = [
     MODE = "STANDALONE", ZONE_ID = 0, SERVER_ID = 4, MASTER_ONED = ""
@@ -102,8 +102,37 @@ def test_a_package_that_was_removed_is_not_installed():
     assert _parse(package="config-files 6.10.0-1").package_version is None
 
 
+def test_a_node_without_a_copy_ahead():
+    assert _parse().ahead is None
+
+
+@pytest.mark.parametrize("stage", list(AheadStage))
+def test_how_far_a_copy_ahead_is(stage):
+    facts = _parse(ahead=stage.value, warm="21 20 3")
+    assert facts.ahead == Ahead(stage, LogPosition(last_index=21, last_applied=20, term=3))
+    # The node's own database is the migrated one.
+    assert facts.database == LogPosition(last_index=17, last_applied=15, term=3)
+
+
+def test_a_copy_that_is_just_being_set_aside_stands_nowhere():
+    assert _parse(ahead="warm", warm="", position=None).ahead == Ahead(AheadStage.WARM, None)
+
+
+def test_the_warm_database_is_asked_by_its_own_name():
+    script = nodefacts.script(vip="10.0.0.100", database="n" * 64)
+    assert f"sql {'n' * 59}_warm -e" in script
+
+
 @pytest.mark.parametrize(
-    "changes", [{"free": None}, {"free": "much"}, {"config": "%"}, {"position": "1 2"}]
+    "changes",
+    [
+        {"free": None},
+        {"free": "much"},
+        {"config": "%"},
+        {"position": "1 2"},
+        {"ahead": "elsewhere"},
+        {"ahead": "held", "warm": "1 2"},
+    ],
 )
 def test_what_cannot_be_understood_is_not_guessed(changes):
     with pytest.raises(StepFailedError, match="what n1 says of itself"):

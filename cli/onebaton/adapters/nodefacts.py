@@ -5,11 +5,13 @@ import binascii
 from collections.abc import Mapping
 
 from onebaton.adapters import onedconf
+from onebaton.adapters.aheadscripts import STAGE_FILE
+from onebaton.adapters.aheadsql import standby_names
 from onebaton.adapters.mariadb import SQL_FUNCTION
 from onebaton.adapters.nodeunit import KNOWN_SERVERS, UNIT_FUNCTIONS
 from onebaton.adapters.raftlog import POSITION_SQL
 from onebaton.errors import StepFailedError
-from onebaton.model import FrontEndFacts, LogPosition, Schema
+from onebaton.model import Ahead, AheadStage, FrontEndFacts, LogPosition, Schema
 
 #: Unit states in which an ``oned`` may be there.
 _ACTIVE = frozenset({"active", "activating", "deactivating", "reloading"})
@@ -33,6 +35,7 @@ def script(*, vip: str, database: str) -> str:
     :param vip: the zone's virtual address.
     :param database: the database's name.
     """
+    warm = standby_names(database).warm
     return f"""{SQL_FUNCTION}
 {UNIT_FUNCTIONS}
 {DIGEST_FUNCTION}
@@ -56,6 +59,10 @@ if [ "$tables" = 3 ]; then
   echo "position=$(sql {database} -e "{POSITION_SQL}" | tr '\\t' ' ')"
   echo "shared=$(sql {database} -e 'SELECT version FROM db_versioning ORDER BY oid DESC LIMIT 1')"
   echo "local=$(sql {database} -e 'SELECT version FROM local_db_versioning ORDER BY oid DESC LIMIT 1')"
+fi
+if [ -s {STAGE_FILE} ]; then
+  echo "ahead=$(cat {STAGE_FILE})"
+  echo "warm=$(sql {warm} -e "{POSITION_SQL}" 2>/dev/null | tr '\\t' ' ' || true)"
 fi"""  # noqa: E501, S608 - names are checked by the configuration
 
 
@@ -84,8 +91,7 @@ def _facts(values: Mapping[str, str]) -> FrontEndFacts:
     position = None
     schema = None
     if "position" in values:
-        last, applied, term = (int(word) for word in values["position"].split())
-        position = LogPosition(last, applied, term)
+        position = _position(values["position"])
         schema = Schema(shared=values["shared"], local=values["local"])
     return FrontEndFacts(
         oned_active=values["ActiveState"] in _ACTIVE,
@@ -101,7 +107,21 @@ def _facts(values: Mapping[str, str]) -> FrontEndFacts:
         disk_free_bytes=int(values["free"]),
         local_datastores=values.get("stores") == "local",
         election_timeout_ms=_number(raft, "ELECTION_TIMEOUT_MS"),
+        ahead=_ahead(values),
     )
+
+
+def _ahead(values: Mapping[str, str]) -> Ahead | None:
+    if "ahead" not in values:
+        return None
+    # While the warm copy is set aside its tables are here and there.
+    warm = values.get("warm", "")
+    return Ahead(AheadStage(values["ahead"]), _position(warm) if warm else None)
+
+
+def _position(words: str) -> LogPosition:
+    last, applied, term = (int(word) for word in words.split())
+    return LogPosition(last, applied, term)
 
 
 def _number(statement: onedconf.Statement | None, attribute: str) -> int | None:
