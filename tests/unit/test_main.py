@@ -1,9 +1,11 @@
 """Exit statuses, and what is on the screen when something goes wrong."""
 
+import io
 import json
 import stat
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -26,7 +28,15 @@ from onebaton.errors import (
 )
 from onebaton.model import Image, Schema
 from onebaton.ui.messages import error_block
-from onebaton.views import PlanRow, PlanView, ReportView, StatusView
+from onebaton.views import (
+    FinalView,
+    PlanRow,
+    PlanView,
+    RehearsalView,
+    ReportView,
+    RollbackView,
+    StatusView,
+)
 
 
 @pytest.fixture
@@ -173,6 +183,7 @@ def test_plan_says_by_its_status_whether_there_is_something_to_do(
         ("images", (Image("i", "d", "6", Schema("6", "6"), "p", "b", "r", "now", "1"),)),
         ("rollout", ReportView("rolled", ())),
         ("bootstrap", ReportView("founded", ())),
+        ("finalize", ReportView("final", ())),
     ],
 )
 def test_json_stands_alone_on_standard_output(name, answer, monkeypatch, capsys):
@@ -183,6 +194,8 @@ def test_json_stands_alone_on_standard_output(name, answer, monkeypatch, capsys)
         return answer
 
     monkeypatch.setattr(wiring, name, use_case)
+    nothing = FinalView("lab", nothing="it is final already")
+    monkeypatch.setattr(wiring, "finalize_preview", lambda _options: nothing)
     main.main([name, "--json"])
     out, err = capsys.readouterr()
     data = json.loads(out)
@@ -229,6 +242,94 @@ def test_destroy_asks_and_where_nobody_can_answer_refuses(
         assert "--yes" in err
     if destroyed:
         assert out == "destroyed n1, n2\n"
+
+
+BACK = RollbackView(
+    "lab", "6.10.5", ("n1", "n2"), ("n4", "n5"), 12, ("12 records are lost", "vm_pool 2")
+)
+FINAL = FinalView("lab", destroys=("n1", "n2"), stay=("n3 stays as it is",))
+
+
+@pytest.mark.parametrize(
+    ("name", "view", "argv", "status", "is_done"),
+    [
+        ("rollback", BACK, [], 2, False),
+        ("rollback", BACK, ["--yes"], 0, True),
+        ("finalize", FINAL, [], 2, False),
+        ("finalize", FINAL, ["--yes"], 0, True),
+        ("finalize", replace(FINAL, destroys=()), [], 2, False),
+        # Nothing to decide on: it is said by the report.
+        ("finalize", FinalView("lab", nothing="it is final already"), [], 0, True),
+    ],
+)
+def test_what_cannot_be_undone_is_asked_and_where_nobody_can_answer_refused(
+    *, name, view, argv, status, is_done, monkeypatch, capsys
+):
+    done = []
+    monkeypatch.setattr(wiring, f"{name}_preview", lambda _options: view)
+    monkeypatch.setattr(
+        wiring, name, lambda _options: done.append(name) or ReportView("it is done", ())
+    )
+    assert main.main([name, *argv]) == status
+    assert done == ([name] if is_done else [])
+    out, err = capsys.readouterr()
+    assert ("it is done" in out) == is_done
+    told = view.lost if name == "rollback" else view.stay
+    assert all(line in err for line in told)
+    if status == 2:
+        assert "--yes" in err
+        names = (*view.stops, *view.brings_back) if name == "rollback" else view.destroys
+        assert all(one in err for one in names)
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 130), ("", 130)])
+def test_an_answer_counts(answer, status, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    done = []
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    monkeypatch.setattr(wiring, "rollback_preview", lambda _options: BACK)
+    monkeypatch.setattr(
+        wiring, "rollback", lambda _options: done.append("x") or ReportView("it is done", ())
+    )
+    assert main.main(["rollback", "--json"]) == status
+    assert done == (["x"] if status == 0 else [])
+    out, err = capsys.readouterr()
+    # What is lost is said before the question, and never among the data.
+    assert err.index("12 records are lost") < err.index("bring n1, n2 back?")
+    assert "?" not in out
+    if status == 0:
+        assert json.loads(out)["title"] == "it is done"
+    else:
+        assert "nothing was taken back" in err
+
+
+def test_what_is_said_of_a_cut_over_reaches_the_use_case_and_the_next_command(monkeypatch):
+    seen = []
+    rehearsal = RehearsalView(
+        "t", "cut-over", "7.0.2", "i", "d", "6", "7", log_index=1, began_at=1.0, source="", node=""
+    )
+    monkeypatch.setattr(wiring, "plan", lambda given: seen.append(given) or plan_view(steps=0))
+    monkeypatch.setattr(wiring, "rollout", lambda given: seen.append(given) or ReportView("t", ()))
+    monkeypatch.setattr(wiring, "rehearse", lambda given, **_: seen.append(given) or rehearsal)
+    losses = ["--accept-loss", "document_pool", "--accept-loss", "vm_import"]
+    for name in ("plan", "rollout"):
+        assert main.main([name, "-c", "x.yaml", "--cut", "plain", *losses]) == 0
+        given = seen.pop()
+        assert (given.cut, given.accepted) == ("plain", ("document_pool", "vm_import"))
+        assert given.again(name) == " ".join(
+            ["onebaton", name, "--config", "x.yaml", "--cut", "plain", *losses]
+        )
+        # A command that does not know the options is not given them.
+        assert given.again("bake") == "onebaton bake --config x.yaml"
+    assert main.main(["rehearse", "-c", "x.yaml", *losses]) == 0
+    assert seen.pop().again("rehearse") == " ".join(
+        ["onebaton", "rehearse", "--config", "x.yaml", *losses]
+    )
+    assert main.main(["plan", "--cut", "clean"]) == 2
+    assert seen == []
 
 
 def test_check_and_schema(tmp_path, monkeypatch, capsys):
