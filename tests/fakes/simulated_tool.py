@@ -24,6 +24,7 @@ from onebaton.model import Image, Secret, Vip, World
 from onebaton.plan.actions import Action, Plan
 from onebaton.plan.bootstrap import plan_bootstrap
 from onebaton.plan.roll import plan_roll
+from onebaton.plan.takeback import plan_finalize, plan_rollback
 from onebaton.plan.wanted import Wanted
 from onebaton.rollout.interrupt import StopRequest
 from onebaton.rollout.journal import Journal
@@ -65,6 +66,16 @@ class Tool:
     def roll(self) -> list[str]:
         """Roll it; ids of the steps taken."""
         return self._run(self.observe, lambda world: plan_roll(self.wanted, world))
+
+    def rollback(self) -> list[str]:
+        """Take a cut-over back; ids of the steps taken."""
+        return self._run(
+            self.observe, lambda world: plan_rollback(world) if world.prior else Plan()
+        )
+
+    def finalize(self) -> list[str]:
+        """Make a cut-over final; ids of the steps taken."""
+        return self._run(self.observe, lambda world: plan_finalize(world, self.wanted.size))
 
     def observe(self) -> World:
         addresses = [address for slot in self.wanted.slots.values() for address in slot]
