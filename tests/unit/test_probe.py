@@ -10,9 +10,11 @@ from tests.fakes.shared_clock import SharedClock
 from tests.fakes.zone import FakeZoneApi, endpoint, refusal, three_servers
 
 from onebaton.errors import UnavailableError
-from onebaton.model import RaftState
+from onebaton.model import Health, Member, RaftState, Server, World, Zone
+from onebaton.plan.actions import CutOver
 from onebaton.rollout.gaps import Gap, Kind
 from onebaton.rollout.probe import MAX_UNANSWERED, PREFIX, VIP_TARGET, Probe, gap_rows
+from onebaton.wiring.probing import Watched
 
 VIP = endpoint("10.0.0.100")
 N1, N2, N3 = (endpoint(f"10.0.0.{n}") for n in (11, 12, 13))
@@ -67,6 +69,14 @@ def running(**members: str) -> Iterator[Scene]:
     finally:
         scene.clock.release()
         scene.probe.stop()
+
+
+def world_of(**members: str) -> World:
+    """A world of these servers."""
+    servers = tuple(Server(i, name, at) for i, (name, at) in enumerate(members.items()))
+    zone = Zone(0, "z", enabled=True, servers=servers)
+    listed = tuple(Member(server, Health.HEALTHY) for server in servers)
+    return World(zone, listed, nodes=(), settings=None)
 
 
 def refuse() -> None:
@@ -206,6 +216,23 @@ def test_it_follows_the_zone():
         assert {at for _, at in scene.api.calls[calls:]} == {VIP, N2, N3}
         assert found(scene, "n1", Kind.READ).ended_at <= BEGIN + 1
         assert 29 <= found(scene, "n3", Kind.READ).ok <= 31
+
+
+def test_a_cut_over_leaves_the_virtual_ip_and_then_the_zone_that_came_of_it():
+    """What ends for good is no gap of the zone; what clients go on with is watched throughout."""
+    with running(n1=N1, n2=N2) as scene:
+        watch = Watched(scene.probe)
+        scene.run(2)
+        watch.before(CutOver("n3", "stand-by"))
+        for at in (VIP, N1, N2):
+            scene.outage(at, 2.0, 4.5, refuse)
+        scene.run(4)
+        watch.seen(world_of(n3=N3))
+        scene.run(8)
+        assert found(scene, "n1", Kind.WRITE).longest_s == pytest.approx(0.5)
+        assert found(scene, "n2", Kind.READ).longest_s == pytest.approx(0.1)
+        assert found(scene, "n3", Kind.READ).ok > 30
+        assert 2.5 <= found(scene, VIP_TARGET, Kind.WRITE).longest_s <= 2.7
 
 
 def test_from_the_start_to_the_first_good_answer_counts():

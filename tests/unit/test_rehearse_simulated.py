@@ -3,6 +3,7 @@
 import concurrent.futures
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import pytest
@@ -13,10 +14,11 @@ from tests.fakes.reporter import ListReporter
 from tests.fakes.simulated import PASSWORD, TRAFFIC, USER, VIP, SimulatedCluster
 from tests.fakes.simulated_tool import OLD, AtOnce, Tool
 from tests.fakes.worlds import SLOTS, image, wanted
+from tests.fakes.zone import endpoint
 
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import RefusedError, StepFailedError
-from onebaton.model import NodeState, Schema, Secret, Vip
+from onebaton.model import AheadStage, NodeState, Prior, PriorPhase, Schema, Secret, Vip
 from onebaton.plan import rehearsal as judge
 from onebaton.plan.wanted import CutWish, Wanted
 from onebaton.rollout.rehearse import Rehearsal
@@ -69,12 +71,12 @@ class Stage:
         )
 
 
-def stage(migrator: FakeMigrator | None = None, *, of: str = "7.0.2") -> Stage:
-    goal = wanted(3, of=NEXT if of == "7.0.2" else image(of))
-    specs = Wanted("z", 3, "surge", OLD, SLOTS, goal.limits).specs("a")
+def stage(migrator: FakeMigrator | None = None, *, of: str = "7.0.2", size: int = 3) -> Stage:
+    goal = wanted(size, of=NEXT if of == "7.0.2" else image(of))
+    specs = Wanted("z", size, "surge", OLD, SLOTS, goal.limits).specs("a")
     cluster = simulated.zone(
         [OLD, goal.image],
-        3,
+        size,
         addresses=[spec.address for spec in specs],
         names=[spec.name for spec in specs],
         specs=specs,
@@ -197,6 +199,58 @@ def test_a_node_kept_from_another_image_is_replaced_and_seeded_anew():
 
     assert any(part.what.startswith("seed") for part in view.parts)
     assert there.cluster.machines["z-b1"] is not before
+
+
+def prepare(there: Stage, number: int, stage: AheadStage) -> None:
+    """A new node whose copy was migrated ahead, as a rollout that was stopped leaves it."""
+    cluster = there.cluster
+    specs = [node.spec for node in cluster.platform.nodes()]
+    cluster.platform.apply([*specs, there.goal.specs("b")[number]])
+    cluster.clock.sleep(30.0)
+    machine = cluster.machines[f"z-b{number + 1}"]
+    source = cluster.machines["z-a2"].database
+    assert source is not None
+    machine.warm, machine.database = deepcopy(source), deepcopy(source)
+    machine.stage = stage
+
+
+def test_a_stand_by_where_the_rehearsal_takes_place_is_given_up_and_others_stay():
+    there = stage()
+    prepare(there, 0, AheadStage.MIGRATED)
+    prepare(there, 1, AheadStage.MIGRATED)
+
+    view = there.rehearse(keep=True)
+
+    assert any(part.what.startswith("seed") for part in view.parts)
+    assert there.cluster.machines["z-b1"].stage is None
+    assert there.cluster.machines["z-b2"].stage is AheadStage.MIGRATED
+
+
+@pytest.mark.parametrize(
+    ("phase", "way_out"),
+    [(PriorPhase.CUTTING, "onebaton rollout"), (PriorPhase.SERVED, "onebaton finalize")],
+)
+def test_a_cut_over_that_is_not_final_has_the_addresses(phase, way_out):
+    there = stage()
+    zone = there.cluster.api.zone(endpoint("10.0.0.11"))
+    there.cluster.priors.save(
+        Prior(zone, 0, "z-b1", OLD.schema, OLD.version, NEXT.digest, "plain", phase, 1.0)
+    )
+    before = there.standing()
+    with pytest.raises(RefusedError) as caught:
+        there.rehearse()
+    assert way_out in caught.value.resolution
+    assert "onebaton rollback" in caught.value.resolution
+    assert there.standing() == before
+
+
+def test_a_zone_of_one_server_can_be_rehearsed():
+    there = stage(size=1)
+    before = there.standing()
+    view = there.rehearse()
+    assert (view.verdict, view.ahead_proven) == ("cut-over", True)
+    assert view.source == "z-a1"
+    assert there.standing() == before
 
 
 def test_the_same_schema_needs_no_cut_over():
