@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 from tests.fakes.clock import VirtualClock
+from tests.fakes.reporter import ListReporter
 from tests.fakes.worlds import SCHEMA, wanted, zone
 
 from onebaton.model import Health, Prior, PriorPhase, World
-from onebaton.plan.actions import CutOver, Plan, Transition
+from onebaton.plan.actions import CutOver, Plan, Seed, Transition
 from onebaton.plan.quorum import Quorum
 from onebaton.rollout.cut_report import CutReport
 from onebaton.rollout.runner import Taken
@@ -42,7 +43,7 @@ def world(size: int, *, down: int = 0, prior: Prior | None = PRIOR) -> World:
 def follow(*seen: tuple[float, World], size: int = 3, plan: Plan = CUT) -> CutReport:
     """A rollout that observed these, each at its moment."""
     clock = VirtualClock()
-    report = CutReport(clock, size, plan, seen[0][1].prior)
+    report = CutReport(clock, ListReporter(), size, plan, seen[0][1].prior)
     for at, what in seen:
         clock.sleep(at - clock.now())
         report.seen(what)
@@ -81,6 +82,27 @@ def test_time_without_redundancy_ends_with_the_join_of_the_third_server():
     assert "onebaton rollback" in kept
     assert "onebaton finalize" in kept
     assert report.is_cut_over
+
+
+def test_where_the_outage_went_is_kept_and_what_other_steps_say_is_not():
+    said = ListReporter()
+    report = CutReport(VirtualClock(), said, 3, CUT, None)
+    report.seen(world(3, prior=None))
+    report.before(Seed("z-a2", ("z-b1",)))
+    report.reporter.note("seeded")
+    report.seen(world(3, prior=None))
+    report.before(CutOver("z-b1", "stand-by"))
+    report.reporter.warn("vm 7 is in flight")
+    report.reporter.progress("cutting over: old servers stopped")
+    report.reporter.note("old servers stopped: 0.61 s")
+    report.seen(world(1))
+    report.reporter.note("joined")
+    assert [note for note in report.notes() if note.startswith("in the cut")] == [
+        "in the cut: warning: vm 7 is in flight",
+        "in the cut: old servers stopped: 0.61 s",
+    ]
+    # The operator is told all of it as it goes on.
+    assert {"seeded", "old servers stopped: 0.61 s", "joined"} <= set(said.notes)
 
 
 def test_three_of_which_one_is_down_bear_no_loss_yet():

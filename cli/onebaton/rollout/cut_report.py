@@ -3,13 +3,41 @@
 from collections.abc import Sequence
 
 from onebaton.model import Health, Prior, PriorPhase, World
-from onebaton.plan.actions import CutOver, Plan
+from onebaton.plan.actions import Action, CutOver, Plan
 from onebaton.plan.quorum import Quorum
-from onebaton.ports import Clock
+from onebaton.ports import Clock, Reporter
 from onebaton.rollout.runner import Taken
 
 #: Fewer servers bear the loss of none.
 SMALLEST_REDUNDANT = 3
+
+
+class Overhearing:
+    """A reporter that keeps what is said while it listens; implements the port ``Reporter``.
+
+    :ivar lines: what was said then.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.listening = False
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """One line that stays."""
+        if self.listening:
+            self.lines.append(text)
+        self._reporter.note(text)
+
+    def progress(self, text: str) -> None:
+        """What is waited for; it is not kept."""
+        self._reporter.progress(text)
+
+    def warn(self, text: str) -> None:
+        """One line that must be seen."""
+        if self.listening:
+            self.lines.append(f"warning: {text}")
+        self._reporter.warn(text)
 
 
 class CutReport:
@@ -18,9 +46,13 @@ class CutReport:
     :param size: servers that the zone will have.
     :param plan: what was to be done when the rollout began.
     :param prior: the record of the last cut-over when it began.
+    :ivar reporter: for the steps, so that the report can tell where the outage went.
     """
 
-    def __init__(self, clock: Clock, size: int, plan: Plan, prior: Prior | None) -> None:
+    def __init__(
+        self, clock: Clock, reporter: Reporter, size: int, plan: Plan, prior: Prior | None
+    ) -> None:
+        self.reporter = Overhearing(reporter)
         self._clock = clock
         self._size = size
         self._prior = prior
@@ -29,8 +61,13 @@ class CutReport:
         kept = prior is not None and prior.phase is not PriorPhase.FINAL
         self.is_cut_over = kept or any(isinstance(action, CutOver) for action in plan.actions)
 
+    def before(self, action: Action) -> None:
+        """An action that is about to be carried out."""
+        self.reporter.listening = isinstance(action, CutOver)
+
     def seen(self, world: World) -> None:
-        """A fresh observation."""
+        """A fresh observation: the last action is over."""
+        self.reporter.listening = False
         self._prior = prior = world.prior
         if prior is None or prior.phase is not PriorPhase.SERVED or self._redundant_at is not None:
             return
@@ -55,7 +92,8 @@ class CutReport:
             return ()
         seconds = prior.served_at - prior.began_at
         way = "held stand-by" if prior.way == "stand-by" else "plain way"
-        return (f"the cut ({way}): {seconds:.1f} s from its beginning to the first write",)
+        total = f"the cut ({way}): {seconds:.1f} s from its beginning to the first write"
+        return (total, *(f"in the cut: {line}" for line in self.reporter.lines))
 
     def _without_redundancy(self, prior: Prior, taken: Sequence[Taken]) -> tuple[str, ...]:
         if self._size < SMALLEST_REDUNDANT:

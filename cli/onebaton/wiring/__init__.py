@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
     from onebaton.model import Image, World
-    from onebaton.plan.actions import Plan
+    from onebaton.plan.actions import Action, Plan
     from onebaton.views import DoctorView, PlanView, RehearsalView, ReportView, StatusView
     from onebaton.wiring.cluster import Cluster
 
@@ -138,6 +138,10 @@ def rollout(options: Options) -> ReportView:
         watch.seen(world)
         told.seen(world)
 
+    def before(action: Action) -> None:
+        watch.before(action)
+        told.before(action)
+
     with opened(options) as cluster:
         cluster.platform.check()
         wanted = cluster.wanted
@@ -146,7 +150,7 @@ def rollout(options: Options) -> ReportView:
             world = cluster.observe()
             # Refused, or found done, before the probe writes anything.
             steps = plan_roll(wanted, world)
-            told = CutReport(cluster.clock, wanted.size, steps, world.prior)
+            told = CutReport(cluster.clock, cluster.reporter, wanted.size, steps, world.prior)
             verb = "cut over" if told.is_cut_over else "rolled"
             title = f"zone {cluster.config.zone.name} {verb} to {wanted.image.version}"
             if not steps.actions:
@@ -160,9 +164,9 @@ def rollout(options: Options) -> ReportView:
                     run,
                     cluster.observe,
                     lambda world: plan_roll(wanted, world),
-                    site=replace(cluster.site, left_alone=left_alone),
+                    site=replace(cluster.site, left_alone=left_alone, reporter=told.reporter),
                     seen=seen,
-                    before=watch.before,
+                    before=before,
                 )
                 gaps = watch.gaps()
             notes = (*told.notes(taken), HYPERVISORS)
