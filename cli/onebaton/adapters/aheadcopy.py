@@ -39,6 +39,10 @@ class Brought:
     migrator_s: float
 
 
+class MisfitError(StepFailedError):
+    """What came out of a batch does not fit into the migrated copy."""
+
+
 class AheadCopy:
     """The databases of one node.
 
@@ -67,7 +71,7 @@ class AheadCopy:
 
         :returns: its tables, but those that are never brought over.
         """
-        tables = aheadsql.followed(self._look(session, self._names.warm)[self._names.warm])
+        tables = self.tables(session)
         session.rows(aheadsql.notes_sql(self._names, tables), what="noting what changes")
         return tables
 
@@ -86,7 +90,7 @@ class AheadCopy:
     def upgrade(self, *, timeout_s: float) -> OnedbRun:
         """Migrate the copy whole.
 
-        :raises StepFailedError: if the migrator fails.
+        :raises FailedMigrationError: if the migrator fails.
         """
         return self._upgrade(self._names.migrated, timeout_s)
 
@@ -145,8 +149,9 @@ class AheadCopy:
         """Bring over all rows that are noted.
 
         :param left_alone: tables that the migrator does not touch.
-        :raises StepFailedError: if the migrator fails, the copy is not complete, or what comes
-            out of a batch does not fit into it.
+        :raises FailedMigrationError: if the migrator fails.
+        :raises MisfitError: if what comes out of a batch does not fit into the copy.
+        :raises StepFailedError: if the copy is not complete.
         """
         names = self._names
         found = self._look(session, names.warm, names.migrated)
@@ -189,9 +194,17 @@ class AheadCopy:
 
     def used(self, session: Session) -> list[Table]:
         """Tables of which the last batch brought rows."""
-        tables = aheadsql.followed(self._look(session, self._names.warm)[self._names.warm])
+        tables = self.tables(session)
         _, used = self._notes(session, tables)
         return [table for table in tables if table.name in used]
+
+    def noted(self, session: Session) -> dict[str, int]:
+        """Numbers of rows that wait to be brought over, by table."""
+        return self._notes(session, self.tables(session))[0]
+
+    def tables(self, session: Session) -> list[Table]:
+        """Tables of the warm database whose rows are brought over."""
+        return aheadsql.followed(self._look(session, self._names.warm)[self._names.warm])
 
     # Parts
 
@@ -302,8 +315,8 @@ class AheadCopy:
     def _upgrade(self, database: str, timeout_s: float) -> OnedbRun:
         return upgrade_beside(self._ssh, self._host, database, user=self._user, timeout_s=timeout_s)
 
-    def _no_fit(self, problem: str) -> StepFailedError:
-        return StepFailedError(
+    def _no_fit(self, problem: str) -> MisfitError:
+        return MisfitError(
             f"what the migrator made of a batch does not fit into the copy on {self._host.name}",
             details=[problem],
             resolution="This pair of releases cannot be migrated ahead: cut over the plain way "

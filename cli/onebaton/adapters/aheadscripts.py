@@ -107,11 +107,6 @@ def clear_script(names: Names, *, user: str, and_migrated: bool) -> str:
     :param and_migrated: the migrated copy too.
     """
     gone = [names.warm, names.notes, names.batch, *([names.migrated] if and_migrated else [])]
-    drops = "\n".join(
-        f"sql -e 'DROP DATABASE IF EXISTS `{name}`'\n"
-        f'sql -e "REVOKE ALL PRIVILEGES ON \\`{name}\\`.* FROM {user_at(user)}" 2>/dev/null || true'
-        for name in gone
-    )
     listed = ", ".join(f"'{name}'" for name in gone)
     refuse = f"oned_runs && exit {ONED_RUNS}" if and_migrated else ""
     return f"""{SQL_FUNCTION}
@@ -119,9 +114,26 @@ def clear_script(names: Names, *, user: str, and_migrated: bool) -> str:
 {refuse}
 found=$(sql -e "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN ({listed})")
 [ "$found" != 0 ] || [ -e {STAGE_FILE} ] || [ -e {ASIDE_FILE} ] || exit 0
-{quiet(gone)}
-{drops}
+{_drop(gone, user)}
 rm -f {ASIDE_FILE} {STAGE_FILE}
 sync {STAGE_FILE.rpartition("/")[0]}
 echo cleared
 """  # noqa: S608 - names are checked by the configuration
+
+
+def clear_proof(names: Names, *, user: str) -> str:
+    """Shell that takes away what the proof of a rehearsal made; ``sql`` must be there.
+
+    The warm database stays: it is the seed.
+    """
+    gone = [names.migrated, names.notes, names.batch]
+    return f"{drop_triggers(names.warm)}\n{_drop(gone, user)}"
+
+
+def _drop(databases: Sequence[str], user: str) -> str:
+    drops = "\n".join(
+        f"sql -e 'DROP DATABASE IF EXISTS `{name}`'\n"
+        f'sql -e "REVOKE ALL PRIVILEGES ON \\`{name}\\`.* FROM {user_at(user)}" 2>/dev/null || true'
+        for name in databases
+    )
+    return f"{quiet(databases)}\n{drops}"

@@ -32,8 +32,11 @@ def user_at(user: str) -> str:
     return f"'{user}'@'localhost'"
 
 
-def clear_script(*, copy: str, user: str, vip: str) -> str:
-    """Take away all that a rehearsal left; prints ``cleared`` if there was anything."""
+def clear_script(*, copy: str, user: str, vip: str, also: str = "") -> str:
+    """Take away all that a rehearsal left; prints ``cleared`` if there was anything.
+
+    :param also: shell that takes away more; it may call ``sql``.
+    """
     return f"""[ -e {MARKER} ] || exit 0
 {stop_script(vip=vip, mask=True, kind_s=15)}
 pkill -KILL -u oneadmin -f /usr/bin/onedb || true
@@ -45,6 +48,7 @@ for id in $(sql -e "SELECT id FROM information_schema.processlist WHERE db = '{c
 done
 sql -e 'DROP DATABASE IF EXISTS `{copy}`'
 sql -e "REVOKE ALL PRIVILEGES ON \\`{copy}\\`.* FROM {user_at(user)}" 2>/dev/null || true
+{also}
 rm -f {MARKER}
 echo cleared
 """  # noqa: S608 - names are checked by the configuration
@@ -66,11 +70,15 @@ data=$(sql -e 'SELECT @@datadir')
 
 def copy_script(*, warm: str, copy: str, user: str) -> str:
     """Make the copy anew, from one snapshot, and let the database's user in."""
+    return f"{begin_script(copy)}\n{duplicate_script(source=warm, copy=copy, user=user)}"
+
+
+def begin_script(copy: str) -> str:
+    """Note that a rehearsal is at work on this node, where no ``oned`` may run."""
     return f"""{ONED_RUNS_FUNCTION}
 oned_runs && exit {ONED_RUNS}
 mkdir -p {MARKER.rpartition("/")[0]}
-echo {copy} > {MARKER}
-{duplicate_script(source=warm, copy=copy, user=user)}"""
+echo {copy} > {MARKER}"""
 
 
 def duplicate_script(*, source: str, copy: str, user: str) -> str:

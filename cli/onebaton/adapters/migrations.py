@@ -8,15 +8,16 @@ import base64
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from onebaton.adapters import copyscripts, nodeunit, onedconf
-from onebaton.adapters.mariadb import ONED_RUNS, Database, NodeDatabase
+from onebaton.adapters import aheadproof, aheadscripts, aheadsql, copyscripts, nodeunit, onedconf
+from onebaton.adapters.mariadb import ONED_RUNS, NodeDatabase
 from onebaton.adapters.oned_xmlrpc import FailedCallError, decode, encode
 from onebaton.adapters.onedb import onedb_run
 from onebaton.adapters.process import Completed, ProgramError
 from onebaton.adapters.ssh import Ssh
+from onebaton.adapters.tablecontents import contents_of
 from onebaton.config import DatabaseConfig
 from onebaton.errors import DeadlineError, RefusedError, StepFailedError
-from onebaton.migration import Contents, OnedbRun, OracleAnswer
+from onebaton.migration import AheadProof, Contents, OnedbRun, OracleAnswer
 from onebaton.model import Host, Secret
 
 SHORT_TIMEOUT_S = 30.0
@@ -70,13 +71,19 @@ class SshMigrations:
         self._warm = database.name
         self._user = database.user
         self._copy = copy_name(database.name)
+        self._names = aheadsql.proof_names(database.name)
         self._vip = vip
         self._port = port
         self._ssh_port = ssh_port
 
     def clear(self, host: Host) -> bool:
         """See ``Migrations.clear``."""
-        script = copyscripts.clear_script(copy=self._copy, user=self._user, vip=self._vip)
+        script = copyscripts.clear_script(
+            copy=self._copy,
+            user=self._user,
+            vip=self._vip,
+            also=aheadscripts.clear_proof(self._names, user=self._user),
+        )
         what = "clearing away a rehearsal"
         done = self._run(host, script, what, timeout_s=LONG_TIMEOUT_S)
         return done.stdout.strip() == "cleared"
@@ -177,6 +184,23 @@ class SshMigrations:
             )
         return answered
 
+    def past(self, host: Host, *, timeout_s: float) -> int:
+        """See ``Migrations.past``."""
+        script = copyscripts.begin_script(self._names.migrated)
+        self._run(host, script, "beginning a proof", timeout_s=SHORT_TIMEOUT_S)
+        return aheadproof.past(self._ssh, host, self._names, user=self._user, timeout_s=timeout_s)
+
+    def prove(self, host: Host, *, timeout_s: float) -> AheadProof:
+        """See ``Migrations.prove``."""
+        return aheadproof.prove(
+            self._ssh,
+            host,
+            self._names,
+            user=self._user,
+            whole=self._copy,
+            timeout_s=timeout_s,
+        )
+
     def _pool(self, host: Host, session: Secret, method: str, arguments: Sequence[int]) -> int:
         body = encode(f"one.{method}", (session.reveal(), *arguments))
         head = (
@@ -273,40 +297,6 @@ def objects_in(pool: str) -> int:
     """
     root = ElementTree.fromstring(pool)  # noqa: S314 - of the node's own oned
     return len(root.findall(root.tag.removesuffix("_POOL")))
-
-
-def contents_of(database: Database) -> Contents:
-    """Rows, checksums and columns of all tables of a database that nobody writes to."""
-    what = "counting the rows of the copy"
-    found = database.rows(
-        "SELECT table_name FROM information_schema.tables "
-        "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name",
-        what=what,
-        timeout_s=SHORT_TIMEOUT_S,
-    )
-    names = [name for (name,) in found]
-    if not names:
-        return Contents({}, {}, {})
-    # The names are the server's own, of the copy's tables.
-    counting = " UNION ALL ".join(f"SELECT '{n}', COUNT(*) FROM `{n}`" for n in names)  # noqa: S608
-    rows = database.rows(counting, what=what, timeout_s=LONG_TIMEOUT_S)
-    listed = ", ".join(f"`{name}`" for name in names)
-    sums = database.rows(f"CHECKSUM TABLE {listed}", what=what, timeout_s=LONG_TIMEOUT_S)
-    columns = database.rows(
-        "SELECT table_name, column_name, column_type, is_nullable FROM information_schema.columns "
-        "WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position",
-        what=what,
-        timeout_s=SHORT_TIMEOUT_S,
-    )
-    shapes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
-    for table, *column in columns:
-        if table in shapes:  # and no view
-            shapes[table] += (" ".join(column),)
-    return Contents(
-        shapes=shapes,
-        rows={name: int(count) for name, count in rows},
-        sums={n.rpartition(".")[2]: None if s == "NULL" else int(s) for n, s in sums},
-    )
 
 
 def on_the_copy(conf: str, copy: str) -> str:

@@ -11,6 +11,11 @@ from onebaton.model import Host
 #: How many closing lines of a failed run a message shows.
 SHOWN_LINES = 8
 
+
+class FailedMigrationError(StepFailedError):
+    """``onedb upgrade`` ended with an error."""
+
+
 _REPORT = re.compile(r"status=(\d+)\nms=(\d+)\npeak_kib=(\d*)\n")
 
 
@@ -34,7 +39,7 @@ def onedb_run(printed: str) -> OnedbRun:
 def upgrade_beside(ssh: Ssh, host: Host, database: str, *, user: str, timeout_s: float) -> OnedbRun:
     """``onedb upgrade`` of a database, where an ``oned`` may run on another one of the node.
 
-    :raises StepFailedError: if the migrator fails.
+    :raises FailedMigrationError: if the migrator fails.
     """
     script = copyscripts.onedb_beside_script("upgrade --no-backup -v", copy=database, user=user)
     what = f"onedb upgrade of {database}"
@@ -46,10 +51,10 @@ def upgrade_beside(ssh: Ssh, host: Host, database: str, *, user: str, timeout_s:
 def require_migrated(run: OnedbRun, *, what: str) -> None:
     """See that a run ended well.
 
-    :raises StepFailedError: if it did not.
+    :raises FailedMigrationError: if it did not.
     """
     if run.status != 0:
-        raise StepFailedError(
+        raise FailedMigrationError(
             f"{what} ended with status {run.status}",
             details=run.lines[-SHOWN_LINES:],
             resolution="Production was not touched. Look for these words in the release's known "
