@@ -176,12 +176,15 @@ class FrontEnds(Protocol):
         """Where a node's database stands in Raft's log."""
         ...
 
-    def ship_log(self, source: Host, target: Host, *, up_to: int | None = None) -> int:
+    def ship_log(
+        self, source: Host, target: Host, *, up_to: int | None = None, beneath: bool = False
+    ) -> int:
         """Replay on the target what the source has applied after the target's last applied.
 
-        The target's ``oned`` must not run.
-
         :param up_to: index of the last record to ship; all that are applied without it.
+        :param beneath: the target's ``oned`` may run, as a follower that no leader knows yet: it
+            reads its log anew when it hears a leader of a newer term (source:
+            ``RaftManager::follower``). Without it that is refused.
 
         :returns: number of records shipped.
         :raises RefusedError: if the source no longer holds the records in between.

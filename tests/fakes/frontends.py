@@ -225,13 +225,16 @@ class FakeFrontEnds:
     def log_position(self, host: Host) -> LogPosition:
         return self._database(self._asked("log_position", host), host).position
 
-    def ship_log(self, source: Host, target: Host, *, up_to: int | None = None) -> int:
+    def ship_log(
+        self, source: Host, target: Host, *, up_to: int | None = None, beneath: bool = False
+    ) -> int:
         ours = self._database(self._asked("ship_log", source), source)
         machine = self._asked("ship_log", target)
         theirs = self._database(machine, target)
         if not to_ship(ours, theirs, target.name, up_to=up_to):
             return 0
-        self._refuse_running(machine, target)
+        if not beneath:
+            self._refuse_running(machine, target)
         return ship(ours, theirs, target.name, up_to=up_to)
 
     def table_checksums(self, host: Host) -> tuple[LogPosition, Checksums]:

@@ -58,9 +58,11 @@ class SimulatedFrontEnds(FakeFrontEnds):
         assert database is not None
         database.tables[TRAFFIC].popitem()
 
-    def ship_log(self, source: Host, target: Host, *, up_to: int | None = None) -> int:
+    def ship_log(
+        self, source: Host, target: Host, *, up_to: int | None = None, beneath: bool = False
+    ) -> int:
         with self._cluster.change(f"ship_log {target.name}", before_s=0.2):
-            return super().ship_log(source, target, up_to=up_to)
+            return super().ship_log(source, target, up_to=up_to, beneath=beneath)
 
     def checksums_at_equal_index(
         self, one: Host, other: Host

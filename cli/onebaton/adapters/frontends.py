@@ -17,7 +17,7 @@ from onebaton.adapters import (
     raftlog,
     tablesums,
 )
-from onebaton.adapters.mariadb import SQL_FUNCTION, NodeDatabase
+from onebaton.adapters.mariadb import SQL_FUNCTION, NodeDatabase, SessionDatabase
 from onebaton.adapters.nodeconfig import Renderer, ZoneSettings
 from onebaton.adapters.process import ProgramError
 from onebaton.adapters.ssh import Ssh
@@ -34,6 +34,8 @@ from onebaton.ports import Clock, Reporter
 
 FACTS_TIMEOUT_S = 20.0
 SHORT_TIMEOUT_S = 30.0
+#: For the few records that came while a server started.
+BENEATH_TIMEOUT_S = 60.0
 #: How often a wait looks again, in seconds.
 LOOK_S = 0.5
 #: So much of a stop's time is kept for SIGKILL and what comes after.
@@ -129,9 +131,16 @@ class SshFrontEnds:
         """See ``FrontEnds.log_position``."""
         return raftlog.position(self._db(host))
 
-    def ship_log(self, source: Host, target: Host, *, up_to: int | None = None) -> int:
+    def ship_log(
+        self, source: Host, target: Host, *, up_to: int | None = None, beneath: bool = False
+    ) -> int:
         """See ``FrontEnds.ship_log``."""
-        return raftlog.ship(self._db(source), self._db(target), up_to=up_to)
+        if not beneath:
+            return raftlog.ship(self._db(source), self._db(target), up_to=up_to)
+        database = self._db(target)
+        with database.session(timeout_s=BENEATH_TIMEOUT_S) as session:
+            beside = SessionDatabase(session, database)
+            return raftlog.ship(self._db(source), beside, up_to=up_to)
 
     def table_checksums(self, host: Host) -> tuple[LogPosition, dict[str, int | None]]:
         """See ``FrontEnds.table_checksums``."""

@@ -103,8 +103,13 @@ class Scene:
 
     @cached_property
     def strays(self) -> tuple[Node, ...]:
-        """Nodes outside of the zone where ``oned`` runs, and may be elected."""
+        """Nodes outside of the zone where ``oned`` runs, and may be elected.
+
+        The second server of a zone that was cut over is started before it is listed, and waits.
+        """
         listed = {m.server.address for m in self.world.members}
+        if self.growing:
+            listed |= {spec.address for spec in self.targets}
         return tuple(
             node
             for node in self.world.nodes

@@ -1,9 +1,10 @@
 """Join: a seeded node becomes a member, caught up and proven equal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onebaton.errors import RefusedError, StepFailedError, UnavailableError
-from onebaton.model import Host, Member, Server
+from onebaton.model import Host, Member, PriorPhase, Server
 from onebaton.steps.seeing import (
     expected_leader,
     require_parity,
@@ -20,6 +21,8 @@ from onebaton.steps.step import NEEDED, Check, blocked
 #: Shipping is repeated until a round carries no more than this: Raft brings the rest.
 SMALL_ROUND_RECORDS = 20
 MAX_ROUNDS = 10
+#: How long a server waits for a leader that must not stand for election: an hour.
+PATIENT_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +67,63 @@ class JoinStep:
         zone, or inside and stopped or started: each is gone through again.
         """
         site = self.site
+        if self.listed is None and self._second_after_cut():
+            self._start_then_add()
+            return
         if site.frontends.facts(self.host).oned_active:
             return
-        require_same_secrets(site, self.source, self.host)
-        ship_until_level(site, self.source, self.host)
-        require_parity_before_start(site, self.source, self.host)
+        self._bring_level()
         server_id = self._listed_id()
-        site.frontends.configure(
-            self.host,
-            server_id=server_id,
-            election_timeout_ms=self.election_timeout_ms,
-            server_ids=[server.id for server in self._servers()],
+        self._configure(
+            server_id, [server.id for server in self._servers()], self.election_timeout_ms
         )
         # Its own addserver record travels with this round, so that it knows itself.
         site.frontends.ship_log(self.source, self.host)
         site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
+
+    def _bring_level(self) -> None:
+        require_same_secrets(self.site, self.source, self.host)
+        ship_until_level(self.site, self.source, self.host)
+        require_parity_before_start(self.site, self.source, self.host)
+
+    def _configure(self, server_id: int, known: Sequence[int], election_timeout_ms: int) -> None:
+        self.site.frontends.configure(
+            self.host,
+            server_id=server_id,
+            election_timeout_ms=election_timeout_ms,
+            server_ids=known,
+        )
+
+    def _second_after_cut(self) -> bool:
+        """The zone came out of a cut-over as one server, and clients write to it."""
+        record = self.site.priors.load()
+        served = record is not None and record.phase is PriorPhase.SERVED
+        return served and len(self._servers()) == 1
+
+    def _start_then_add(self) -> None:
+        """The second voter of a zone runs before it is listed.
+
+        Of two voters both are needed: listed first, it would keep every write waiting until it
+        has started, for seconds. Until it is listed nobody speaks to it. With a long patience it
+        does not stand for election either, should nobody come and list it.
+        """
+        site = self.site
+        server_id = 1 + max(server.id for server in self._servers())
+        known = [*(server.id for server in self._servers()), server_id]
+        if not site.frontends.facts(self.host).oned_active:
+            self._bring_level()
+            self._configure(server_id, known, PATIENT_MS)
+            site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
+        self._configure(server_id, known, self.election_timeout_ms)
+        site.frontends.ship_log(self.source, self.host, beneath=True)
+        given = self._listed_id()
+        if given != server_id:
+            raise StepFailedError(
+                f"the zone calls {self.host.name} server {given}, and it was started as "
+                f"{server_id}",
+                resolution=f"Stop opennebula.service on {self.host.name}, then run the same "
+                "command again: it starts it as what it is.",
+            )
 
     def verify(self) -> None:
         """Caught up, taking writes, equal, and exactly one VIP holder.
