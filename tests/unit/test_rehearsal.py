@@ -192,3 +192,19 @@ def test_the_way_follows_from_what_is_asked_for_and_what_was_proved(wish, found,
     chosen, why = rehearsal.way_ahead(CutWish(way=wish), found)
     assert chosen == way
     assert said in why
+
+
+@pytest.mark.parametrize(
+    ("wish", "found", "allowed_s", "way"),
+    [
+        ("auto", PROVEN, 3.0, "stand-by"),
+        ("auto", PROVEN, 2.5, None),
+        ("plain", PROVEN, 3.0, None),
+        ("auto", DOUBTED, 3.0, None),
+        ("auto", DOUBTED, 90.0, "plain"),
+    ],
+)
+def test_a_way_that_takes_longer_than_is_allowed_is_none(wish, found, allowed_s, way):
+    chosen, why = rehearsal.way_ahead(CutWish(way=wish, max_outage_s=allowed_s), found)
+    assert chosen == way
+    assert ("max_outage_s" in why) == (way is None)

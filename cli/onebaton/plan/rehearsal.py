@@ -261,20 +261,26 @@ class Prospects:
 def way_ahead(wish: CutWish, found: Prospects) -> tuple[CutWay | None, str]:
     """Which way a rollout will take, and why.
 
-    :returns: ``None`` if what is wished for was not proved.
+    :returns: ``None`` if what is wished for was not proved, or takes longer than is allowed.
     """
     because = "; ".join(found.doubts) or "no copy was migrated ahead"
     if wish.way == "stand-by" and not found.proven:
         return None, f"the held stand-by is asked for, and was not proved: {because}"
-    if wish.way == "plain":
-        return "plain", f"the plain way, because it is asked for{_seconds(found.plain_s)}"
-    if found.proven:
-        return (
-            "stand-by",
-            "the held stand-by, because a copy migrated ahead ended up equal to one migrated "
-            f"whole{_seconds(found.ahead_s)}",
+    way: CutWay = "stand-by" if found.proven and wish.way != "plain" else "plain"
+    forecast_s = found.ahead_s if way == "stand-by" else found.plain_s
+    if wish.max_outage_s is not None and (forecast_s or 0.0) > wish.max_outage_s:
+        return None, (
+            f"{_WAYS[way]} takes {forecast_s:.1f} s without writes, and rollout.max_outage_s is "
+            f"{wish.max_outage_s:g}"
         )
-    return "plain", f"the plain way, because {because}{_seconds(found.plain_s)}"
+    if way == "stand-by":
+        because = "a copy migrated ahead ended up equal to one migrated whole"
+    elif wish.way == "plain":
+        because = "it is asked for"
+    return way, f"{_WAYS[way]}, because {because}{_seconds(forecast_s)}"
+
+
+_WAYS: dict[CutWay, str] = {"stand-by": "the held stand-by", "plain": "the plain way"}
 
 
 def _seconds(forecast_s: float | None) -> str:
