@@ -263,7 +263,7 @@ def without_noted_sql(names: Names, table: Table) -> str:
 def ready_sql(names: Names, tables: Mapping[str, Table], whole: Collection[str]) -> str:
     """Make the batch's database anew: tables of the warm one, whole or empty."""
     statements = [
-        f"DELETE FROM `{names.notes}`.{READY}",
+        not_ready_sql(names),
         f"DROP DATABASE IF EXISTS `{names.batch}`",
     ]
     statements += [
