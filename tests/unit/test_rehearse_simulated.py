@@ -139,6 +139,7 @@ def test_what_is_not_migrated_row_by_row_is_found_out_and_the_plain_way_is_named
     assert "user_pool" in view.doubts[0]
     assert view.way == "plain"
     assert "user_pool" in view.why_this_way
+    assert (view.batch_s, view.forecast_ahead_s) == (None, None)
     # It does not stop a cut-over, and what the whole copy showed counts.
     assert view.refusals == ()
     assert view.forecast_s is not None

@@ -231,22 +231,27 @@ class Copies:
         if isinstance(proof, StepFailedError):
             doubts = ("; ".join((proof.message, *proof.details[-2:])),)
             return self._decided(replace(told, ahead_proven=False, doubts=doubts))
-        limits = self.wanted.limits
-        forecast = judge.ahead_way(
-            records_s=records_s,
-            batch_s=proof.seconds,
-            steered_s=limits.steered_election_timeout_ms / 1000,
-        )
         told = replace(
             told,
             ahead_proven=proof.equal,
             doubts=judge.doubts(proof),
             stamps=proof.stamps,
             brought_over=tuple(sorted(proof.rows.items())),
-            batch_s=round(proof.seconds, 2),
-            forecast_ahead=_rows(forecast),
-            forecast_ahead_s=_sum(forecast),
         )
+        # What was not equal is no way to take, however short.
+        if proof.equal:
+            limits = self.wanted.limits
+            forecast = judge.ahead_way(
+                records_s=records_s,
+                batch_s=proof.seconds,
+                steered_s=limits.steered_election_timeout_ms / 1000,
+            )
+            told = replace(
+                told,
+                batch_s=round(proof.seconds, 2),
+                forecast_ahead=_rows(forecast),
+                forecast_ahead_s=_sum(forecast),
+            )
         return self._decided(told)
 
     def _decided(self, told: RehearsalView) -> RehearsalView:

@@ -194,11 +194,12 @@ def _migrated_ahead(view: RehearsalView) -> Iterator[RenderableType]:
     if view.ahead_proven is None:
         return
     rows = ", ".join(f"{name} {count}" for name, count in view.brought_over if count)
+    if rows:
+        yield Text(f"migrated ahead, then brought over in batches: {rows}")
     if view.batch_s is not None:
         yield Text(
-            f"migrated ahead: all {len(view.tables)} tables compared with those migrated whole, "
-            f"after rows went through batches ({rows or 'none'}); the last batch took "
-            f"{view.batch_s:.1f} s"
+            f"compared with those migrated whole: all {len(view.tables)} tables; the last batch "
+            f"took {view.batch_s:.1f} s"
         )
     if view.stamps:
         yield Text(f"not compared: {'; '.join(view.stamps)}")
