@@ -20,7 +20,7 @@ from tests.fakes.simulated_api import SimulatedApi
 from tests.fakes.simulated_frontends import TRAFFIC, SimulatedFrontEnds
 from tests.fakes.simulated_raft import TICK_S, WARM_UP_S, ZONE_POOL, Oned, Raft, servers_in
 from tests.fakes.standby import FakePriors, FakeStandBy
-from tests.fakes.zone import endpoint
+from tests.fakes.zone import INTERNAL, endpoint, refusal
 
 from onebaton.errors import RefusedError, UnavailableError
 from onebaton.model import Host, Image, Node, NodeSpec, RaftState, Server
@@ -197,8 +197,12 @@ class SimulatedCluster:
         """Wait until a record is committed, as its writer does.
 
         :raises UnavailableError: if that takes longer than the caller waits.
+        :raises ZoneRefusal: if the leader leads no more: nobody knows what became of it.
         """
+        term = leader.term
         for _ in range(20):
+            if leader.state not in (RaftState.LEADER, RaftState.SOLO) or leader.term != term:
+                raise refusal(INTERNAL, "Cannot replicate the record: not the leader any more")
             if leader.commit >= index:
                 return
             self.clock.sleep(TICK_S)

@@ -185,7 +185,8 @@ class Raft:
         if not added:
             if server.id not in leader.servers:
                 raise refusal(ACTION, "SERVER not found in zone")
-            del leader.servers[server.id]
+            if leader.machine not in self.no_database:
+                del leader.servers[server.id]
         index = self.append(leader, (ZONE_POOL, str(server.id), row))
         if added:
             leader.servers[server.id] = server
@@ -310,7 +311,9 @@ class Raft:
             oned.servers = servers_in(oned.database)
             oned.state, oned.leader_id = RaftState.CANDIDATE, -1
             oned.term, oned.voted_for = oned.term + 1, oned.server_id
-            oned.retry_at = self.now + 0.3 + 0.4 * ((oned.server_id * 7 + oned.term * 3) % 5)
+            # Whether it wins or not, it stands again only after up to a whole timeout.
+            chance = (oned.server_id * 7919 + oned.term * 104729) % 97 / 97
+            oned.retry_at = self.now + TICK_S + chance * oned.patience_s
         for oned in standing:
             if oned.state is RaftState.CANDIDATE:
                 self._ask_votes(oned, oned.term)
@@ -320,7 +323,8 @@ class Raft:
             return False
         if oned.state is RaftState.CANDIDATE:
             return self.now >= oned.retry_at
-        return oned.state is RaftState.FOLLOWER and self.now - oned.heard_at >= oned.patience_s
+        patient = self.now - oned.heard_at < oned.patience_s or self.now < oned.retry_at
+        return oned.state is RaftState.FOLLOWER and not patient
 
     def _ask_votes(self, candidate: Oned, term: int) -> None:
         votes = 1 + sum(self._has_vote(peer, candidate, term) for peer in self._peers(candidate))
@@ -343,7 +347,12 @@ class Raft:
 
         if not self.surroundings.carries(candidate.machine, peer.machine, late):
             return False
-        return self._votes(peer, candidate, term, last) and self._carries(peer, candidate)
+        granted = self._votes(peer, candidate, term, last)
+        if not self._carries(peer, candidate):
+            return False
+        if peer.term > term and candidate.term == term:
+            self._step_down(candidate, peer.term)
+        return granted
 
     def _votes(self, voter: Oned, candidate: Oned, term: int, last: tuple[int, int]) -> bool:
         if voter.machine in self.no_database:
