@@ -179,9 +179,10 @@ def web_script() -> str:
 
 
 def settle_script() -> str:
-    """Forget what was held and let go; the hooks have their modes back already."""
+    """Forget what was held and let go; nothing is taken away from beneath one that is not."""
     return f"""{_FUNCTIONS}
-[ ! -e {DROP_IN} ] || exit {HELD}
+if [ -e {DROP_IN} ] || nft list table inet {FENCE} >/dev/null 2>&1; then exit {HELD}; fi
+arm_hooks
 rm -f {MARKER} {INSTANCE} {HOOKS} {LOCK_ASIDE}
 """
 
