@@ -1,7 +1,7 @@
 """Copies that are migrated ahead: how they come level, and how they are proven to be."""
 
 from onebaton.errors import StepFailedError
-from onebaton.model import Host
+from onebaton.model import Host, RaftState
 from onebaton.steps.seeing import require_parity_brought
 from onebaton.steps.site import Site
 
@@ -30,6 +30,27 @@ def follow_closely(site: Site, source: Host, host: Host) -> None:
         f"{host.name} does not become level with {source.name}: the zone writes faster than its "
         "changes can be migrated",
         resolution="Run the same command again when there is less to write.",
+    )
+
+
+def wait_stands(site: Site, host: Host) -> None:
+    """Wait until a held stand-by stands for an election that it cannot win.
+
+    Its warm-up is over then: in the cut there is no time for that.
+
+    :raises DeadlineError: if it does not in time.
+    """
+
+    def look() -> bool | str:
+        status = site.standby.held_status(host)
+        if status is None:
+            return "it does not answer on its node"
+        return True if status.state is RaftState.CANDIDATE else status.state.name.lower()
+
+    site.wait_for(
+        f"{host.name} to stand for an election that it cannot win",
+        look,
+        timeout_s=site.timeouts.start_s,
     )
 
 

@@ -24,7 +24,7 @@ from onebaton.model import (
     Server,
 )
 from onebaton.plan.actions import CutWay
-from onebaton.steps.ahead import follow_closely, require_warm_parity
+from onebaton.steps.ahead import follow_closely, require_warm_parity, wait_stands
 from onebaton.steps.complete import complete_others
 from onebaton.steps.crossing import Crossing
 from onebaton.steps.join import require_parity_before_start, ship_until_level
@@ -121,6 +121,7 @@ class CutOverStep:
         self._tell_transients()
         source = self._leader.host
         if self.way == "stand-by":
+            wait_stands(self.site, self.host)
             follow_closely(self.site, source, self.host)
             require_warm_parity(self.site, source, self.host)
         else:
@@ -137,13 +138,8 @@ class CutOverStep:
             if facts.database is None or facts.schema != self.prior.schema:
                 return f"{name} holds no copy of the zone's database"
             return f"oned runs on {name} already" if facts.oned_active else None
-        if facts.ahead is None or facts.ahead.stage is not AheadStage.HELD:
-            return f"no stand-by is held on {name}"
-        own = self.site.standby.held_status(self.host)
-        if own is None or own.state is not RaftState.CANDIDATE:
-            said = "does not answer" if own is None else f"is {own.state.name.lower()}"
-            return f"the stand-by on {name} {said}, and should stand for an election in vain"
-        return None
+        held = facts.ahead is not None and facts.ahead.stage is AheadStage.HELD
+        return None if held and facts.oned_active else f"no stand-by is held on {name}"
 
     def _tell_transients(self) -> None:
         """Operations in flight are lost at a change of leader (one#2038): announced, no more."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from onebaton.model import AheadStage, Host, RaftState, Server
-from onebaton.steps.ahead import follow_closely
+from onebaton.model import AheadStage, Host, Server
+from onebaton.steps.ahead import follow_closely, wait_stands
 from onebaton.steps.site import Site
 from onebaton.steps.step import DONE, NEEDED, Check, blocked
 
@@ -28,13 +28,13 @@ class HoldStep:
     election_timeout_ms: int
 
     def check(self) -> Check:
-        """Done when it stands for elections that it cannot win; blocked without a copy."""
+        """Done when it runs, held; blocked without a copy."""
         facts = self.site.frontends.facts(self.host)
         ahead = facts.ahead
         if ahead is None or ahead.stage not in (AheadStage.MIGRATED, AheadStage.HELD):
             stage = "none" if ahead is None else ahead.stage.value
             return blocked(f"the copy on {self.host.name} is not migrated ahead ({stage})")
-        if ahead.stage is AheadStage.HELD and facts.oned_active and self._stands() is True:
+        if ahead.stage is AheadStage.HELD and facts.oned_active:
             return DONE
         return NEEDED
 
@@ -58,14 +58,4 @@ class HoldStep:
 
     def verify(self) -> None:
         """Its warm-up is over: in the cut there is no time for that."""
-        self.site.wait_for(
-            f"{self.host.name} to stand for an election that it cannot win",
-            self._stands,
-            timeout_s=self.site.timeouts.start_s,
-        )
-
-    def _stands(self) -> bool | str:
-        status = self.site.standby.held_status(self.host)
-        if status is None:
-            return "it does not answer on its node"
-        return True if status.state is RaftState.CANDIDATE else status.state.name.lower()
+        wait_stands(self.site, self.host)

@@ -9,6 +9,8 @@ from onebaton.steps.parallel import on_all
 from onebaton.steps.site import Site
 from onebaton.steps.step import NEEDED, Check
 
+#: ``SERVER_ID`` of a server that has no part in the zone: the first start gives it its own.
+ALONE = -1
 #: Stages at which the migrated copy is whole.
 WHOLE = (AheadStage.MIGRATED, AheadStage.HELD)
 
@@ -37,6 +39,10 @@ class PrepareStep:
         site = self.site
         ahead = site.frontends.facts(host).ahead
         if ahead is None or ahead.stage not in WHOLE:
+            # The migrator works as the database's own user, which a seed does not bring along.
+            site.frontends.configure(
+                host, server_id=ALONE, election_timeout_ms=site.oned.election_timeout_ms
+            )
             run = site.standby.begin(host, timeout_s=site.timeouts.seed_s)
             site.reporter.note(f"{host.name}: migrated ahead in {run.seconds:.1f} s")
         follow_closely(site, self.source, host)
