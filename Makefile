@@ -24,10 +24,10 @@ args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 # Tables that may lose rows in a cut-over, by name.
 losses = $(foreach table,$(ACCEPT),--accept-loss $(table))
 
-.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test unit lint bench clean
+.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test test-faults unit lint bench clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: programs $(STAMP) ## Install what is needed, by name; say what is missing
 
@@ -74,6 +74,9 @@ unit: setup ## The unit tests alone
 
 test: lint ## Lint, then all tests: unit, contract, integration, end to end
 	@$(BIN)/pytest tests/unit tests/contract tests/standin tests/integration tests/e2e
+
+test-faults: setup ## Real faults in a zone of this machine, each healed and gone on from
+	@$(BIN)/pytest tests/faults --timeout 900
 
 bench: setup ## Ratios measured in one run
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench"; done

@@ -69,14 +69,15 @@ def remove_machines(lab: Lab) -> None:
     )
 
 
-def forget_older_images(lab: Lab) -> None:
-    """Keep the newest image of each release: a run must not leave more than it found."""
-    kept: dict[str, Path] = {}
+def forget_older_images(lab: Lab, *, keep: int = 1) -> None:
+    """Keep the newest images of each release: a run must not leave more than it found."""
+    kept: dict[str, list[Path]] = {}
     for entry in sorted((lab.folder / "state" / "images").glob("*.json")):
         image = json.loads(entry.read_text())
-        older = kept.pop(image["version"], None)
-        kept[image["version"]] = entry
-        if older is not None:
+        same = kept.setdefault(image["version"], [])
+        same.append(entry)
+        if len(same) > keep:
+            older = same.pop(0)
             name = json.loads(older.read_text())["name"]
             run(["podman", "image", "rm", name])
             older.unlink()

@@ -53,13 +53,14 @@ def wait_until(what: str, look: Callable[[], object], *, timeout_s: float, inter
 class Running:
     """A command in a pipeline: no terminal, its log lines read as they come."""
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, argv: list[str], *, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=env,
             start_new_session=True,
         )
         self._out: list[str] = []

@@ -1,0 +1,93 @@
+"""The tool is killed at every transition of its journal, and goes on when it is run again."""
+
+import re
+import signal
+
+import pytest
+from tests.e2e.conftest import OLD, wait_whole
+from tests.faults.trial import OK, Command, Transition, Trial
+
+pytestmark = [pytest.mark.faults]
+
+#: More runs than transitions would mean that it does not get on.
+MAX_RUNS = 60
+
+
+def kill_at_each_transition(zone: Trial, *words: str) -> list[Transition]:
+    """Run a command again and again; each run is killed at the first new transition it writes.
+
+    :returns: where it was killed, in order; the run after the last one came to its end.
+    """
+    killed_at: list[Transition] = []
+    for _ in range(MAX_RUNS):
+        command = Command(zone.lab, *words)
+        seen: list[Transition] = []
+        try:
+            while command.process.poll() is None:
+                seen = [one for one in command.transitions() if one not in killed_at]
+                if seen:
+                    command.signal(signal.SIGKILL)
+                    killed_at.append(seen[-1])
+                    break
+            outcome = command.finish()
+        finally:
+            if command.process.poll() is None:
+                command.process.kill()
+        if outcome.status != -signal.SIGKILL:
+            outcome.show("the last run")
+            assert outcome.status == OK, outcome.err
+            return killed_at
+        zone_has_a_leader(zone)
+    raise AssertionError(f"not done after {MAX_RUNS} runs: {killed_at}")
+
+
+def zone_has_a_leader(zone: Trial) -> None:
+    """A hand-over may be under way when its tool is killed: the election ends without it."""
+    if zone.lab.running() and any(zone.lab.raft(address) for address in zone.lab.running()):
+        zone.leader()
+
+
+def kinds(transitions: list[Transition], event: str) -> dict[str, int]:
+    """How many different steps of each kind had this event."""
+    steps = {one.step for one in transitions if one.event == event}
+    names = [re.split(":", step)[0] for step in steps]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def test_a_roll_killed_at_every_transition(zone: Trial):
+    with zone.writes() as writes:
+        killed_at = kill_at_each_transition(zone, "rollout")
+    every_step = {
+        "destroy": 1,
+        "hand-over": 1,
+        "join": 3,
+        "provision": 1,
+        "refresh": 1,
+        "restore": 1,
+        "retire": 3,
+        "seed": 1,
+    }
+    print(*killed_at, sep="\n")  # noqa: T201 - for a human to judge
+    zone.require_end(writes)
+    assert kinds(killed_at, "done") == every_step
+    assert kinds(killed_at, "started") == every_step
+
+
+def test_a_bootstrap_killed_at_every_transition(trial: Trial):
+    trial.lab.onebaton("destroy", "--yes", timeout_s=120)
+    killed_at = kill_at_each_transition(trial, "bootstrap", "--version", OLD)
+    trial.generation = "a"
+    print(*killed_at, sep="\n")  # noqa: T201 - for a human to judge
+    wait_whole(trial.lab)
+    every_step = {"found": 1, "join": 2, "provision": 1, "refresh": 1, "seed": 1}
+    assert kinds(killed_at, "done") == every_step
+    assert kinds(killed_at, "started") == every_step
+    names = [f"{trial.lab.name}-a{number}" for number in (1, 2, 3)]
+    assert trial.lab.containers() == names
+    assert list(trial.lab.servers()) == names
+    assert len(trial.vip_holders()) == 1
+    with trial.writes() as writes:
+        trial.at_rest()
+        trial.lab.onebaton("bootstrap", "--version", OLD)
+    writes.require_nothing_doubled()
+    assert len(writes.traffic.acknowledged) > 0

@@ -1,0 +1,309 @@
+"""A zone under a fault: run the command, stop it at a transition, and see how the zone ends.
+
+The journal is only watched, and from outside: it says at which point the command is.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+import xmlrpc.client
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from tests.e2e.conftest import NEW, OLD, wait_whole
+from tests.e2e.lab import FOLLOWER, LEADER, Lab
+from tests.e2e.running import Outcome, Running, run, wait_until
+from tests.e2e.traffic import Traffic
+from tests.faults.faults import LeadersSeen
+
+OK, FAILED, PENDING, REFUSED, UNAVAILABLE, DEADLINE = 0, 1, 3, 4, 69, 75
+#: Records that a follower under writes may be behind and be at rest.
+NEARLY_LEVEL = 30
+
+
+@dataclass(frozen=True)
+class Transition:
+    """An entry of the journal: what began or ended."""
+
+    event: str
+    step: str
+
+
+class Command(Running):
+    """A command that changes the zone, stopped where its journal says it is."""
+
+    def __init__(self, lab: Lab, *words: str, env: dict[str, str] | None = None) -> None:
+        self._journal = lab.folder / "state" / "journal"
+        self._began = time.time()
+        super().__init__(lab.command(*words), env=env)
+
+    def transitions(self) -> list[Transition]:
+        """What this run has written so far, in order."""
+        found = []
+        for path in sorted(self._journal.glob("*/*.json")):
+            if path.stat().st_mtime < self._began - 0.01:
+                continue
+            entry = json.loads(path.read_bytes())
+            found.append((entry["at"], entry["number"], entry["event"], entry["step"]))
+        return [Transition(event, step) for at, _, event, step in sorted(found) if at > self._began]
+
+    def stop_at(self, number: signal.Signals, wanted: Callable[[Transition], bool]) -> Transition:
+        """Send a signal as soon as a transition is written.
+
+        :raises AssertionError: if the run ends before.
+        """
+        while True:
+            ended = self.process.poll() is not None
+            for one in self.transitions():
+                if wanted(one):
+                    self.process.send_signal(number)
+                    return one
+            assert not ended, f"ended before that transition:\n{''.join(self._err)}"
+            time.sleep(0.003)
+
+    @contextlib.contextmanager
+    def frozen_at(self, event: str, step: str) -> Iterator[None]:
+        """Freeze the run at a transition of the step whose id begins so, for as long as that."""
+        self.stop_at(signal.SIGSTOP, lambda one: one.event == event and one.step.startswith(step))
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+@dataclass
+class Trial:
+    """One zone, whose faults come and go.
+
+    :param generation: the one that the zone runs on while it is at rest.
+    """
+
+    lab: Lab
+    generation: str = ""
+
+    @property
+    def target(self) -> str:
+        """The generation that the next roll leads to."""
+        return "b" if self.generation == "a" else "a"
+
+    def old(self, number: int) -> str:
+        """Address of a node of the generation that a roll replaces, counted from 1."""
+        return self.lab.addresses(self.generation)[number - 1]
+
+    def new(self, number: int) -> str:
+        """Address of a node of the generation that a roll brings, counted from 1."""
+        return self.lab.addresses(self.target)[number - 1]
+
+    def node(self, number: int) -> str:
+        """Name of a new node, counted from 1."""
+        return f"{self.lab.name}-{self.target}{number}"
+
+    def leader(self) -> str:
+        """Address of the leader, once there is exactly one."""
+        return wait_until("one leader", self.lab.leader, timeout_s=60, interval_s=0.3)
+
+    def follower(self) -> str:
+        """Address of an old follower."""
+        leader = self.leader()
+        return next(a for a in self.lab.addresses(self.generation) if a != leader)
+
+    def retiring(self, command: "Command") -> str:
+        """Address of the server that the step under way takes out."""
+        step = command.transitions()[-1].step
+        number = int(step.rpartition("-")[2].lstrip("ab"))
+        return self.old(number)
+
+    def server_id(self, address: str) -> int:
+        """Id that the zone has for the server at an address."""
+        zone = ET.fromstring(self.lab.call(self.lab.vip, "one.zone.info", 0, False))
+        ids = {s.findtext("ENDPOINT"): int(s.findtext("ID") or -1) for s in zone.iter("SERVER")}
+        return ids[self.lab.endpoint(address)]
+
+    # Before and after
+
+    def make_ready(self) -> None:
+        """A whole zone of three and nothing else, and an image to roll it to."""
+        if not self._is_whole():
+            self.lab.onebaton("destroy", "--yes", timeout_s=120)
+            self.lab.onebaton("bootstrap", "--version", OLD)
+            wait_whole(self.lab)
+            self.generation = "a"
+        self._want_another_image()
+
+    def _is_whole(self) -> bool:
+        letters = {name.removeprefix(f"{self.lab.name}-")[0] for name in self.lab.containers()}
+        if len(letters) != 1 or len(self.lab.running()) != self.lab.size:
+            return False
+        try:
+            wait_whole(self.lab, timeout_s=30)
+        except (AssertionError, OSError, xmlrpc.client.Error):
+            return False
+        self.generation = letters.pop()
+        return True
+
+    def _want_another_image(self) -> None:
+        """Leave that image of the new release in the catalogue that the zone does not run on."""
+        images, aside = take_back_withdrawn(self.lab)
+        shown = run(
+            ["podman", "container", "inspect", "--format",
+             '{{index .Config.Labels "onebaton.image-digest"}}',
+             f"{self.lab.name}-{self.generation}1"],
+        )  # fmt: skip
+        runs_on = shown.out.strip()
+        for entry in images.glob("*.json"):
+            image = json.loads(entry.read_text())
+            if image["version"] == NEW and image["digest"] == runs_on:
+                entry.rename(aside / entry.name)
+
+    @contextlib.contextmanager
+    def writes(self) -> Iterator["Writes"]:
+        """Clients write and read all the while, and somebody watches who leads."""
+        traffic = self.lab.traffic(vip_writes_hz=10.0, member_writes_hz=4.0, reads_hz=4.0)
+        with LeadersSeen(self.lab) as leaders:
+            traffic.start()
+            try:
+                yield Writes(traffic, leaders)
+            finally:
+                traffic.stop()
+
+    def require_end(self, writes: "Writes") -> None:
+        """The zone is as an undisturbed roll leaves it, and nothing acknowledged is lost."""
+        writes.require_nothing_doubled()
+        wait_whole(self.lab)
+        traffic = writes.traffic
+        assert self.lab.problems(traffic, generation=self.target, version=NEW) == []
+        for address in self.lab.addresses(self.target):
+            left = self.lab.ssh(
+                address,
+                'mariadb -N opennebula -e "SELECT name FROM document_pool '
+                "WHERE name LIKE 'onebaton%'\"",
+            )
+            assert left == ""
+        plan = run(self.lab.command("plan"))
+        assert (plan.status, "nothing to do" in plan.out) == (OK, True), plan.err
+        assert len(traffic.acknowledged) > 0
+        gap_s, begin, _ = traffic.writes["vip"].longest_gap()
+        print(  # noqa: T201 - for a human to judge
+            f"{len(traffic.acknowledged)} acknowledged writes, none lost; longest gap through the "
+            f"VIP {gap_s:.1f} s at +{begin - traffic.began:.0f} s of "
+            f"{traffic.ended - traffic.began:.0f} s; leaders by term: "
+            f"{ {term: sorted(who) for term, who in sorted(writes.leaders.by_term.items())} }"
+        )
+
+    def require_unchanged(self, writes: "Writes", containers: list[str]) -> None:
+        """The old generation serves as before, and nothing acknowledged is lost."""
+        writes.require_nothing_doubled()
+        wait_whole(self.lab)
+        assert self.lab.containers() == containers
+        for address in self.lab.addresses(self.generation):
+            have = self.lab.documents(self.lab.endpoint(address))
+            lost = {i: n for i, n in writes.traffic.acknowledged.items() if have.get(i) != n}
+            assert (address, lost) == (address, {})
+        plan = run(self.lab.command("plan"))
+        assert plan.status == PENDING, plan.err
+
+    def at_rest(self) -> None:
+        """Wait until every server that the zone lists is of one mind and clients reach the leader.
+
+        Unlike a whole zone it may be in the middle of a roll, and be written to.
+        """
+
+        def look() -> bool:
+            try:
+                endpoints = self.lab.servers().values()
+            except (OSError, AssertionError, xmlrpc.client.Error):
+                return False
+            said = [self.lab.raft(e.removeprefix("http://").partition(":")[0]) for e in endpoints]
+            if None in said:
+                return False
+            states = sorted(s["STATE"] for s in said)
+            indexes = [s["LOG_INDEX"] for s in said]
+            return (
+                states == [FOLLOWER] * (len(said) - 1) + [LEADER]
+                and len({s["TERM"] for s in said}) == 1
+                and max(indexes) - min(indexes) <= NEARLY_LEVEL
+                and self.vip_holders() == [self.lab.leader()]
+            )
+
+        # A hook announces the address for ten seconds before another one may take it off.
+        wait_until("the zone to be at rest", look, timeout_s=90, interval_s=0.5)
+
+    def vip_holders(self) -> list[str]:
+        """Addresses of the machines with the virtual IP."""
+        vip = f"{self.lab.net}.100"
+        return [a for a in self.lab.running() if self.lab.ssh(a, f"ip -o -4 address show to {vip}")]
+
+    # The command
+
+    @contextlib.contextmanager
+    def rollout(self, *, env: dict[str, str] | None = None) -> Iterator[Command]:
+        """A rollout under way; it is gone when the block is left."""
+        command = Command(self.lab, "rollout", env=env)
+        try:
+            yield command
+        finally:
+            if command.process.poll() is None:
+                command.process.kill()
+                command.process.wait(30)
+
+    def rollout_fails(
+        self, status: int | tuple[int, ...], *texts: str, env: dict[str, str] | None = None
+    ) -> Outcome:
+        """Run a rollout to its end, which is this failure, said honestly."""
+        with self.rollout(env=env) as command:
+            return told(command.finish(), status, *texts)
+
+    def rollout_ends(self) -> Outcome:
+        """Run a rollout to its good end."""
+        with self.rollout() as command:
+            outcome = command.finish()
+        outcome.show("rollout, gone on with")
+        assert outcome.status == OK, outcome.err
+        return outcome
+
+
+@dataclass(frozen=True)
+class Writes:
+    """What clients were told, and who led meanwhile."""
+
+    traffic: Traffic
+    leaders: LeadersSeen
+
+    def require_nothing_doubled(self) -> None:
+        """No term had two leaders."""
+        assert self.leaders.rivals == {}
+
+
+def take_back_withdrawn(lab: Lab) -> tuple[Path, Path]:
+    """Put every withdrawn image back into the catalogue.
+
+    :returns: the folders of the catalogue and of what is withdrawn.
+    """
+    images, aside = lab.folder / "state" / "images", lab.folder / "withdrawn"
+    images.mkdir(parents=True, exist_ok=True)
+    aside.mkdir(exist_ok=True)
+    for entry in aside.glob("*.json"):
+        entry.rename(images / entry.name)
+    return images, aside
+
+
+def told(outcome: Outcome, status: int | tuple[int, ...], *texts: str) -> Outcome:
+    """One error of this status, which says these things and names the way out."""
+    outcome.show("rollout under the fault")
+    allowed = status if isinstance(status, tuple) else (status,)
+    assert outcome.status in allowed, f"status {outcome.status}:\n{outcome.err}"
+    assert outcome.err.count("error: ") == 1, outcome.err
+    said = outcome.err[outcome.err.index("error: ") :]
+    assert "→ " in said, said
+    for text in texts:
+        assert text in said, f"{text!r} is not said:\n{said}"
+    return outcome
+
+
+def with_path(folder: Path) -> dict[str, str]:
+    """The environment, with a folder's programs before all others."""
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
