@@ -17,13 +17,16 @@ class RestoreStep:
     server: Server
 
     def check(self) -> Check:
-        """Done when the file has the normal timeout."""
+        """Done when the file has the normal timeout, and nothing is left of a cut-over."""
         facts = self.site.frontends.facts(self.host)
         wanted = self.site.oned.election_timeout_ms
-        return DONE if facts.election_timeout_ms == wanted else NEEDED
+        done = facts.election_timeout_ms == wanted and facts.ahead is None
+        return DONE if done else NEEDED
 
     def apply(self) -> None:
-        """Write the file."""
+        """Write the file; before it, take away what a cut-over that was killed left there."""
+        if self.site.frontends.facts(self.host).ahead is not None:
+            self.site.standby.settle(self.host)
         members = [server.id for server in self.site.api.zone(self.server.endpoint).servers]
         self.site.frontends.configure(
             self.host,
