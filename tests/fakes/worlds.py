@@ -10,139 +10,72 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from tests.fakes import crossing
+from tests.fakes.machine import ImpossibleError, Machine, insist
+from tests.fakes.wanting import (
+    ELSEWHERE,
+    NORMAL_MS,
+    SCHEMA,
+    SLOTS,
+    STEERED_MS,
+    image,
+    next_release,
+    rehearsed,
+    wanted,
+)
+
 from onebaton.model import (
-    FrontEndFacts,
+    AheadStage,
     Health,
-    Image,
-    LogPosition,
     Member,
     Node,
     NodeSpec,
     NodeState,
     OnedSettings,
+    Prior,
+    PriorPhase,
     RaftState,
     RaftStatus,
-    Schema,
     Server,
     World,
     Zone,
 )
 from onebaton.plan.actions import (
     Action,
+    CutOver,
     Destroy,
     Found,
+    GiveUp,
     HandOver,
+    Hold,
     Join,
+    Prepare,
     Provision,
     Refresh,
+    Reinstate,
     Restore,
     Retire,
     Seed,
 )
 from onebaton.plan.quorum import majority
-from onebaton.plan.wanted import Limits, Strategy, Wanted
+from onebaton.plan.wanted import Wanted
 
-SCHEMA = Schema("6.10.0", "6.10.0")
-NORMAL_MS = 5000
-STEERED_MS = 1000
-SLOTS = {
-    "a": tuple(f"10.0.0.{10 + i}" for i in range(1, 10)),
-    "b": tuple(f"10.0.0.{20 + i}" for i in range(1, 10)),
-}
-ELSEWHERE = tuple(f"10.0.1.{i}" for i in range(1, 10))
-
-
-def image(version: str = "6.10.5", *, schema: Schema = SCHEMA) -> Image:
-    """A catalogue entry; its digest follows from its version."""
-    return Image(
-        name=f"onebaton/z:{version}",
-        digest=f"sha256:{version}",
-        version=version,
-        schema=schema,
-        platform="podman",
-        base="mmdebstrap:bookworm",
-        recipe_digest=f"sha256:recipe-{version}",
-        built_at="2026-01-01T00:00:00Z",
-        packer_version="1.6.6",
-    )
-
-
-def wanted(
-    size: int = 3,
-    strategy: Strategy = "surge",
-    *,
-    of: Image | None = None,
-    max_lag_records: int = 50,
-    log_window_share: float = 0.5,
-    expected_seed_s: float = 60.0,
-    election_timeout_ms: int = NORMAL_MS,
-    steered_election_timeout_ms: int = STEERED_MS,
-) -> Wanted:
-    """A zone ``z`` of that size on 6.10.5."""
-    limits = Limits(
-        max_lag_records=max_lag_records,
-        log_window_share=log_window_share,
-        expected_seed_s=expected_seed_s,
-        election_timeout_ms=election_timeout_ms,
-        steered_election_timeout_ms=steered_election_timeout_ms,
-    )
-    return Wanted("z", size, strategy, of or image(), SLOTS, limits)
-
-
-class ImpossibleError(AssertionError):
-    """Something was asked for that a real zone would not survive, or that cannot be done."""
-
-
-def insist(condition: bool, text: str) -> None:
-    """Object unless it is so."""
-    if not condition:
-        raise ImpossibleError(text)
-
-
-@dataclass
-class Machine:
-    """One machine: what is installed, what runs, what its database and oned.conf hold.
-
-    :ivar spec: ``None`` if the platform does not know it.
-    :ivar index: last record of its log, all applied; ``None`` without a database.
-    """
-
-    name: str
-    address: str
-    version: str
-    spec: NodeSpec | None = None
-    state: NodeState = NodeState.RUNNING
-    ssh: bool = True
-    oned: bool = False
-    masked: bool = False
-    vip: bool = False
-    solo: bool = False
-    server_id: int | None = None
-    index: int | None = None
-    schema: Schema | None = None
-    secret: str | None = None
-    known: frozenset[int] = frozenset()
-    election_timeout_ms: int | None = None
-
-    def facts(self) -> FrontEndFacts | None:
-        """As seen over ssh, ``None`` if nothing is seen."""
-        if not self.ssh or self.state is not NodeState.RUNNING:
-            return None
-        log = None if self.index is None else LogPosition(self.index, self.index, 1)
-        return FrontEndFacts(
-            oned_active=self.oned,
-            oned_masked=self.masked,
-            oned_enabled=self.oned,
-            holds_vip=self.vip,
-            server_id=self.server_id,
-            package_version=self.version,
-            database=log,
-            schema=self.schema,
-            secret_digest=self.secret,
-            known_servers=self.known,
-            disk_free_bytes=10**10,
-            election_timeout_ms=self.election_timeout_ms,
-        )
+__all__ = [
+    "ELSEWHERE",
+    "NORMAL_MS",
+    "SCHEMA",
+    "SLOTS",
+    "STEERED_MS",
+    "ImpossibleError",
+    "Lab",
+    "Machine",
+    "bare",
+    "image",
+    "next_release",
+    "rehearsed",
+    "wanted",
+    "zone",
+]
 
 
 @dataclass
@@ -169,6 +102,7 @@ class Lab:
         default_factory=lambda: OnedSettings("STANDALONE", 0, 0, NORMAL_MS, 500, 1000, 250_000)
     )
     records_per_second: float = 10.0
+    prior: Prior | None = None
 
     # What there is
 
@@ -206,21 +140,31 @@ class Lab:
 
     def observe(self) -> World:
         """What an observer sees."""
-        members = tuple(self._member(s) for s in sorted(self.servers))
-        listed = {s.address for s in self.servers}
+        prior = self.prior
+        cutting = prior is not None and prior.phase is PriorPhase.CUTTING
+        # While nobody serves, the record of the cut-over tells what the zone was.
+        recorded = prior.zone if prior is not None and cutting and self.leader is None else None
+        servers = sorted(self.servers if recorded is None else recorded.servers)
+        members = tuple(self._member(s) for s in servers)
+        listed = {s.address for s in servers}
         own = sorted(
             (m for m in self.machines.values() if m.spec is not None), key=lambda m: m.name
         )
-        facts = {
-            m.name: seen for m in own if m.address not in listed and (seen := m.facts()) is not None
-        }
+        kept = {s.address for s in prior.zone.servers} if prior is not None else set()
+        outside = [
+            m
+            for m in self.machines.values()
+            if m.address not in listed and (m.spec is not None or m.address in kept)
+        ]
+        facts = {m.name: seen for m in outside if (seen := m.facts()) is not None}
         return World(
-            zone=Zone(0, "OpenNebula", self.enabled, tuple(sorted(self.servers))),
+            zone=Zone(0, "OpenNebula", self.enabled, tuple(servers)),
             members=members,
             nodes=tuple(Node(m.spec, m.state, "i") for m in own if m.spec is not None),
             settings=self.settings if self.leader is not None else None,
             node_facts=facts,
             records_per_second=self.records_per_second,
+            prior=prior,
         )
 
     def _member(self, server: Server) -> Member:
@@ -276,7 +220,9 @@ class Lab:
             step()
             self.survive()
 
-    def steps(self, action: Action) -> Sequence[Callable[[], None]]:  # noqa: PLR0911
+    def steps(  # noqa: PLR0911, PLR0912 - one case an action
+        self, action: Action
+    ) -> Sequence[Callable[[], None]]:
         """The small steps of an action, in order; a crash may come after each of them."""
         match action:
             case Provision(nodes=nodes):
@@ -302,6 +248,16 @@ class Lab:
                 return [lambda: self._restore(node)]
             case Destroy(names=names):
                 return [lambda name=name: self._destroy(name) for name in names]
+            case Prepare():
+                return crossing.prepare(self, action)
+            case Hold():
+                return crossing.hold(self, action)
+            case CutOver():
+                return crossing.cut_over(self, action)
+            case Reinstate():
+                return crossing.reinstate(self, action)
+            case GiveUp():
+                return [lambda: crossing.give_up(self)]
             case _:
                 assert_never(action)
 
@@ -309,13 +265,18 @@ class Lab:
         """Object if the zone is in danger: no majority runs, or too much is going on at once."""
         if self.unsafe or not self.servers:
             return
-        insist(self.has_quorum, f"{self.healthy} of {len(self.servers)} are healthy")
+        crossing.survive(self)
+        if self.prior is not None and self.prior.phase is PriorPhase.CUTTING:
+            return
+        # The second server of a zone that came out of a cut-over: of two, both are needed.
+        second = self.prior is not None and len(self.servers) == 2
+        insist(self.has_quorum or second, f"{self.healthy} of {len(self.servers)} are healthy")
         late = [s for s in self.servers if not self.caught_up(s)]
         insist(len(late) <= 1, f"{len(late)} members are down or late at the same time")
         listed = {s.address for s in self.servers}
         for machine in self.machines.values():
             insist(
-                machine.address in listed or not machine.oned,
+                machine.address in listed or not machine.oned or machine.stage is AheadStage.HELD,
                 f"{machine.name} runs outside of the zone, and topples the leader",
             )
 
@@ -365,13 +326,16 @@ class Lab:
 
         def restore(name: str) -> None:
             target = self.named(name)
+            if target.stage is not None:
+                target.put_away()
+                target.empty()
             insist(not target.oned, f"oned runs on {name}")
             origin = self.named(source)
             insist(origin.oned or self.unsafe, f"{source} is down")
             others = [s for s in self.servers if self.caught_up(s) and s.id != self.leader]
             leads = any(s.id == self.leader and s.name == source for s in self.servers)
             insist(not leads or not others, "seeded from the leader while followers are there")
-            target.index, target.schema = origin.index, SCHEMA
+            target.index, target.schema = origin.index, origin.schema
 
         return [secrets, *(lambda name=name: restore(name) for name in targets)]
 
@@ -383,6 +347,9 @@ class Lab:
                 origin = self.named(action.source)
                 insist(machine.secret == origin.secret, f"{machine.name} has other secrets")
                 insist(machine.index is not None, f"{machine.name} has no database")
+                insist(machine.schema == origin.schema, f"{machine.name} has another schema")
+                insist(machine.stage is None, f"{machine.name} was not settled")
+                crossing.insist_whole(self, machine)
                 machine.index = origin.index
 
         def add() -> None:
@@ -498,7 +465,9 @@ class Lab:
             machine.address not in {s.address for s in self.servers},
             f"{name} is destroyed while it is a member",
         )
-        insist(not machine.oned, f"{name} is destroyed while oned runs on it")
+        held = machine.stage is AheadStage.HELD
+        insist(held or not machine.oned, f"{name} is destroyed while oned runs on it")
+        crossing.insist_not_kept(self, machine)
         insist(self.has_quorum, f"{name} may hold the only copy")
         del self.machines[machine.address]
 

@@ -40,9 +40,14 @@ def look_ahead(
     """Each action in turn, with the quorum around it.
 
     :param guard: sees each step with the scene it begins in, and may refuse it.
+    :raises RuntimeError: if an action would come twice, which is a bug.
     """
+    seen: set[Action] = set()
     while (choice := choose(scene)) is not None:
         action, why = choice
+        if action in seen:
+            raise RuntimeError(f"a plan has {action.id} twice: what it does is not as foreseen")
+        seen.add(action)
         following = Scene.of(scene.wanted, after(scene, action))
         during = worst_moment(scene, action)
         step = Transition(action, why, before=scene.quorum, during=during, after=following.quorum)

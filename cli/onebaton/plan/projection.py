@@ -138,6 +138,9 @@ def _seed(scene: Scene, action: Seed) -> World:
             return facts
         return replace(
             facts,
+            # A copy migrated ahead that is of no use any more goes, and what is held with it.
+            oned_active=facts.oned_active and facts.ahead is None,
+            ahead=None,
             database=source.database,
             schema=source.schema,
             secret_digest=source.secret_digest,
