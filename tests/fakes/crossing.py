@@ -66,8 +66,8 @@ def prepare(lab: "Lab", action: Prepare) -> Steps:
         if machine.stage in (AheadStage.MIGRATED, AheadStage.HELD):
             return
         insist(not machine.oned, f"oned runs on {machine.name}")
-        insist(machine.index is not None, f"{machine.name} was not seeded")
         if machine.stage is None:
+            insist(machine.index is not None, f"{machine.name} was not seeded")
             insist(machine.schema == _zone_schema(lab), f"{machine.name} holds another schema")
             machine.warm = machine.index
         machine.stage, machine.index, machine.schema = AheadStage.WARM, None, None
