@@ -98,7 +98,9 @@ def test_what_will_be_lost_is_counted_by_table():
     assert told.brings_back == ("z-a1", "z-a2", "z-a3")
     first, second = told.lost
     assert "12 log records, from 2023-11-14 22:13:20 to 2023-11-14 22:14:20 UTC" in first
-    assert second.endswith("document_pool 5, vm_pool 2")
+    assert "document_pool 5, vm_pool 2 (the probes" in second
+    told = rollback_view(served(), BACK, replace(SOME, objects={"vm_pool": 2}))
+    assert told.lost[1] == "changes lost, by table: vm_pool 2"
 
 
 def test_nothing_is_said_to_be_lost_where_nothing_was_written():

@@ -8,6 +8,8 @@ from onebaton.plan.actions import Destroy, Plan, Reinstate
 from onebaton.standby import StandBy, Written
 from onebaton.views import FinalView, RollbackView
 
+#: Where probes write.
+_DOCUMENTS = "document_pool"
 NOTHING = "nothing was written since the cut"
 
 
@@ -67,7 +69,8 @@ def _lost(since: Written | str) -> tuple[str, ...]:
     told = [f"what was written since the cut is lost: {since.records} log records{_times(since)}"]
     changes = ", ".join(f"{table} {count}" for table, count in sorted(since.objects.items()))
     if changes:
-        told.append(f"changes lost, by table: {changes}")
+        own = " (the probes of the rollout write documents too)" if _DOCUMENTS in changes else ""
+        told.append(f"changes lost, by table: {changes}{own}")
     return tuple(told)
 
 

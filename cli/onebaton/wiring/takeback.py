@@ -45,16 +45,11 @@ def rollback(options: Options) -> ReportView:
             run = run_id(cluster, "rollback")
             world = cluster.look()
             told = rollback_view(world, plan_rollback(world), written(world, cluster.standby))
+            # Every server of both generations stops or starts: what clients go on with is the
+            # virtual IP, and it alone is probed.
             with probing(cluster) as watch:
-                taken = carry_out(
-                    cluster,
-                    lock,
-                    run,
-                    cluster.look,
-                    _while_recorded(plan_rollback),
-                    seen=watch.seen,
-                    before=watch.before,
-                )
+                decide = _while_recorded(plan_rollback)
+                taken = carry_out(cluster, lock, run, cluster.look, decide)
                 gaps = watch.gaps()
             title = (
                 f"zone {cluster.config.zone.name} is back on {told.version or 'its old servers'}"
@@ -100,8 +95,10 @@ def finalize(options: Options) -> ReportView:
             run = run_id(cluster, "finalize")
             world = cluster.look()
             told = final_view(world, decide(world))
-            title = f"zone {cluster.config.zone.name}: the last cut-over is final"
+            zone = cluster.config.zone.name
             if told.nothing:
+                title = f"zone {zone} keeps no old generation"
                 return report(cluster, run, title, (), nothing=(told.nothing,))
+            title = f"zone {zone}: the last cut-over is final"
             taken = carry_out(cluster, lock, run, cluster.look, decide)
             return report(cluster, run, title, taken, notes=told.stay)
