@@ -24,10 +24,10 @@ args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 # Tables that may lose rows in a cut-over, by name.
 losses = $(foreach table,$(ACCEPT),--accept-loss $(table))
 
-.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test test-faults unit lint bench clean
+.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test test-faults test-schedules unit lint bench clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: programs $(STAMP) ## Install what is needed, by name; say what is missing
 
@@ -71,6 +71,10 @@ lint: setup ## ruff, mypy --strict, import-linter
 
 unit: setup ## The unit tests alone
 	@$(BIN)/pytest tests/unit -q
+
+SEEDS ?= 0:20000
+test-schedules: setup ## Simulated rollouts with faults falling on them (SEEDS=first:last)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 test: lint ## Lint, then all tests: unit, contract, integration, end to end
 	@$(BIN)/pytest tests/unit tests/contract tests/standin tests/integration tests/e2e

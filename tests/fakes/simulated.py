@@ -43,6 +43,7 @@ class SimulatedCluster:
     :ivar guarded: objections are on; off while a zone is founded, which nobody uses yet.
     :ivar late_allowed: how many servers may be not caught up at a time.
     :ivar traffic: clients write through the virtual IP.
+    :ivar write_every: ticks from one of their writes to the next.
     :ivar acknowledged: keys of the clients' records that were acknowledged.
     :ivar longest_gap_s: longest time without an acknowledged write.
     :ivar elections: servers that won, in order.
@@ -62,6 +63,7 @@ class SimulatedCluster:
         self.guarded = True
         self.late_allowed = 1
         self.traffic = True
+        self.write_every = 2
         self.acknowledged: list[str] = []
         self.longest_gap_s = 0.0
         self.elections: list[str] = []
@@ -162,7 +164,7 @@ class SimulatedCluster:
         self.raft.tick(now)
         if self._pending is not None:
             self._acknowledge(*self._pending)
-        if self.traffic and self._ticks % 2 == 0 and self._pending is None:
+        if self.traffic and self._ticks % self.write_every == 0 and self._pending is None:
             self._client_writes()
         if self._ticks % 10 == 0:
             for oned in self.raft.oneds.values():

@@ -119,6 +119,7 @@ class Raft:
     :ivar deaf: machines whose ``oned`` hears its leader and never stores a record.
     :ivar no_database: machines whose MariaDB does not answer: nothing is stored, no vote is
         given, and a leader goes on leading (one#4336).
+    :ivar busy: leaders that have something to send besides heartbeats.
     :ivar heard_by_majority: when each leader was answered by a majority last.
     """
 
@@ -128,6 +129,7 @@ class Raft:
     heartbeat_at: float = 0.0
     deaf: set[str] = field(default_factory=set)
     no_database: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
     heard_by_majority: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -141,7 +143,7 @@ class Raft:
         if beat:
             self.heartbeat_at = now + HEARTBEAT_S
         for leader in self.leaders:
-            if beat or self._unfinished(leader):
+            if beat or leader.machine in self.busy:
                 self.replicate(leader)
         self._elect()
 
@@ -195,7 +197,8 @@ class Raft:
     def replicate(self, leader: Oned) -> None:
         """One round: records or a heartbeat to each server, then what a majority has is applied."""
         broken = leader.machine in self.no_database
-        have = [EMPTY_LOG_INDEX if broken else leader.database.last_index]
+        newest = leader.database.last_index
+        have = [EMPTY_LOG_INDEX if broken else newest]
         answers = 1
         for peer in self._peers(leader):
             if peer.secrets != leader.secrets:
@@ -222,6 +225,8 @@ class Raft:
         agreed = sorted(have, reverse=True)[len(leader.servers) // 2]
         leader.commit = max(leader.commit, agreed)
         leader.database.apply_to(leader.commit)
+        level = leader.commit == newest and all(stored == newest for stored in have[:answers])
+        (self.busy.discard if level else self.busy.add)(leader.machine)
 
     def heartbeat(self, oned: Oned, term: int) -> None:
         """A heartbeat from outside that carries nothing.
@@ -233,11 +238,6 @@ class Raft:
         if term > oned.term or oned.state is RaftState.CANDIDATE:
             self._step_down(oned, term)
         oned.heard_at = self.now
-
-    def _unfinished(self, leader: Oned) -> bool:
-        last = leader.database.last_index
-        behind = (peer.database.last_index < last for peer in self._peers(leader))
-        return leader.commit < last or any(behind)
 
     def _peers(self, oned: Oned) -> list[Oned]:
         found = (
@@ -253,21 +253,19 @@ class Raft:
     def _append_for(self, leader: Oned, peer: Oned) -> Append:
         """What the leader sends next, by what it found out of the other's log."""
         ours, theirs = leader.database.log, peer.database.log
-        newest, stored = leader.database.last_index, peer.database.last_index
-        match = min(stored, newest)
+        newest = leader.database.last_index
+        match = min(peer.database.last_index, newest)
         while match in theirs and match in ours and theirs[match][0] != ours[match][0]:
             match -= 1
-        fallen_out = match != EMPTY_LOG_INDEX and (match not in ours or match not in theirs)
-        after = (match, ours[match][0]) if match in ours else (match, 0)
-        last = match if fallen_out else min(match + RECORDS_A_TICK, newest)
-        return Append(
-            leader.term,
-            leader.server_id,
-            leader.secrets,
-            (newest + 1, 0) if fallen_out else after,
-            [(index, ours[index]) for index in range(match + 1, last + 1)],
-            leader.commit,
-        )
+        records: Sequence[tuple[int, tuple[int, Change]]] = ()
+        if match != EMPTY_LOG_INDEX and (match not in ours or match not in theirs):
+            after = newest + 1, 0  # fallen out of the window: nothing it has can be built on
+        else:
+            after = match, ours[match][0] if match in ours else 0
+            if match < newest:
+                last = min(match + RECORDS_A_TICK, newest)
+                records = [(index, ours[index]) for index in range(match + 1, last + 1)]
+        return Append(leader.term, leader.server_id, leader.secrets, after, records, leader.commit)
 
     def receive(self, peer: Oned, append: Append) -> int | None:
         """What a server does with what a leader sent, whenever it comes.

@@ -6,18 +6,17 @@ danger. What a fault took away is not the tool's doing, as long as it could not 
 """
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
+from tests.fakes.acknowledged import Acknowledged, Acknowledgements
 from tests.fakes.danger import insist
 from tests.fakes.frontends import FakeDatabase
 from tests.fakes.network import Network
 from tests.fakes.simulated import BOOT_S, VIP_ENDPOINT, SimulatedCluster
 from tests.fakes.simulated_raft import Oned
 
-from onebaton.errors import RefusedError, StepFailedError, UnavailableError
+from onebaton.errors import RefusedError, UnavailableError
 from onebaton.model import Host, Image, Node, NodeSpec, NodeState, RaftState, Server
 from onebaton.plan.quorum import majority
 
@@ -28,19 +27,16 @@ CALL_S, SSH_S = 1.0, 2.0
 HANGS_AFTER_S = 10.0
 #: How long a boot takes until an enabled ``oned`` is started by it.
 START_S = 5.0
+#: What needs MariaDB on the machine.
+DATABASE_CALLS = frozenset(
+    ("seed", "create_database", "log_position", "ship_log", "table_checksums", "wait", "wait_ready")
+)
+#: Ticks from a client's write to the next: two a second.
+WRITE_EVERY = 5
 #: A client gives an answer up after so long.
 PATIENCE_S = 2.0
 #: A server outside of the zone, and a write that could be outvoted, are no matter of a moment.
 STRAY_S, EXPOSED_S = 10.0, 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """A client's write that was acknowledged: when, and where it is in the log."""
-
-    at: float
-    term: int
-    index: int
 
 
 class StormyCluster(SimulatedCluster):
@@ -69,10 +65,9 @@ class StormyCluster(SimulatedCluster):
         self._stray_since: dict[str, float] = {}
         self._leads_since: dict[str, float] = {}
         self._pending_since = 0.0
-        self._last: Acknowledged | None = None
-        self._last_by = ""
-        self._recent: deque[Acknowledged] = deque()
+        self._acknowledgements = Acknowledgements(EXPOSED_S)
         super().__init__(images)
+        self.write_every = WRITE_EVERY
         self.frontends.before = self._before_ssh
 
     # The network
@@ -103,10 +98,10 @@ class StormyCluster(SimulatedCluster):
         if not (self.network.passes(TOOL, name) and self.network.passes(name, TOOL)):
             self.clock.sleep(SSH_S)
             raise UnavailableError(f"{name} does not answer over ssh")
-        if method in ("seed", "create_database") and name in self._without:
-            raise StepFailedError(
+        if name in self._without and method in DATABASE_CALLS:
+            raise UnavailableError(
                 f"MariaDB does not answer on {name}",
-                resolution="Start mariadb.service on it, then run the same command again.",
+                resolution="Look at `systemctl status mariadb` there.",
             )
 
     def _holder(self) -> str | None:
@@ -148,26 +143,9 @@ class StormyCluster(SimulatedCluster):
         before = len(self.acknowledged)
         super()._acknowledge(leader, index, key)
         if len(self.acknowledged) > before:
-            self._see_acknowledged(leader, index, key)
+            self._acknowledgements.see(leader, index, key, self.raft.now)
         elif self.raft.now - self._pending_since > PATIENCE_S:
             self._pending = None
-
-    def _see_acknowledged(self, leader: Oned, index: int, key: str) -> None:
-        log = leader.database.log
-        insist(log[index][1][1] == key, f"{leader.machine} acknowledges what it does not have")
-        last = self._last
-        if last is not None:
-            insist(
-                leader.term >= last.term
-                and (leader.term > last.term or leader.machine == self._last_by),
-                f"{leader.machine} acknowledges a write in term {leader.term}, and "
-                f"{self._last_by} did so in term {last.term}",
-            )
-        now = self.raft.now
-        self._last, self._last_by = Acknowledged(now, leader.term, index), leader.machine
-        self._recent.append(self._last)
-        while len(self._recent) > 1 and self._recent[1].at <= now - EXPOSED_S:
-            self._recent.popleft()
 
     # Machines
 
@@ -336,10 +314,8 @@ class StormyCluster(SimulatedCluster):
 
     def _outvoted(self) -> bool:
         """A majority could be found that has not got an acknowledged write."""
-        if not self._recent:
-            return False
-        write = self._recent[0]
-        if self.raft.now - write.at < EXPOSED_S:
+        write = self._acknowledgements.settled(self.raft.now)
+        if write is None:
             return False
         servers = self.servers.values()
         lacking = sum(1 for s in servers if self._lacks(self._machine_of(s), write))
@@ -347,19 +323,17 @@ class StormyCluster(SimulatedCluster):
 
     def _last_copy(self, name: str) -> bool:
         """No server of the zone has what this machine has of the acknowledged writes."""
-        if self._last is None or self._lacks(name, self._last):
+        write = self._acknowledgements.last
+        if write is None or self._lacks(name, write):
             return False
         machines = [self._machine_of(server) for server in self.servers.values()]
-        return all(other in self.gone or self._lacks(other, self._last) for other in machines)
+        return all(other in self.gone or self._lacks(other, write) for other in machines)
 
     def _lacks(self, name: str, write: Acknowledged) -> bool:
         if name in self.gone or name not in self.machines:
             return False
         database = self._without.get(name) or self.machines[name].database
-        if database is None:
-            return True
-        record = database.log.get(write.index)
-        return database.applied < write.index and (record is None or record[0] < write.term)
+        return database is None or not write.stored_in(database)
 
     @contextmanager
     def change(self, what: str, *, before_s: float = 0.0, after_s: float = 0.0) -> Iterator[None]:
