@@ -105,9 +105,7 @@ class Road:
 
     @property
     def migrator(self) -> str:
-        return self.lab.sh(
-            self.node, "find / -path '*onecli/migration.py' -not -path '/proc/*' 2>/dev/null"
-        )
+        return self.lab.sh(self.node, "dpkg -L opennebula-tools | grep '/migration.py$'")
 
 
 def _vm(oid: int, state: int = 3) -> str:

@@ -106,8 +106,11 @@ def clear_script(names: Names, *, user: str, and_migrated: bool) -> str:
 
     :param and_migrated: the migrated copy too.
     """
-    gone = [names.warm, names.notes, names.batch, *([names.migrated] if and_migrated else [])]
-    listed = ", ".join(f"'{name}'" for name in gone)
+    gone = [names.warm, names.notes, names.batch]
+    # The user's access to its own database is the node's configuration, and stays.
+    own = f"{quiet([names.migrated])}\nsql -e 'DROP DATABASE IF EXISTS `{names.migrated}`'"
+    found = [*gone, *([names.migrated] if and_migrated else [])]
+    listed = ", ".join(f"'{name}'" for name in found)
     refuse = f"oned_runs && exit {ONED_RUNS}" if and_migrated else ""
     return f"""{SQL_FUNCTION}
 {ONED_RUNS_FUNCTION}
@@ -115,6 +118,7 @@ def clear_script(names: Names, *, user: str, and_migrated: bool) -> str:
 found=$(sql -e "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN ({listed})")
 [ "$found" != 0 ] || [ -e {STAGE_FILE} ] || [ -e {ASIDE_FILE} ] || exit 0
 {_drop(gone, user)}
+{own if and_migrated else ""}
 rm -f {ASIDE_FILE} {STAGE_FILE}
 sync {STAGE_FILE.rpartition("/")[0]}
 echo cleared
