@@ -15,7 +15,8 @@ from onebaton.migration import AheadProof, Migrations, OnedbRun
 from onebaton.model import Host, Member, NodeSpec, Secret
 from onebaton.plan import rehearsal as judge
 from onebaton.plan.wanted import Wanted
-from onebaton.steps.join import MAX_ROUNDS, SMALL_ROUND_RECORDS
+from onebaton.steps.join import SMALL_ROUND_RECORDS
+from onebaton.steps.rounds import until_level
 from onebaton.steps.site import Site
 from onebaton.views import PartRow, RehearsalView, TableRow
 
@@ -80,19 +81,26 @@ class Copies:
         :raises StepFailedError: if the zone writes faster.
         """
         site, stage = self.site, self.stage
-        begin, total = site.clock.monotonic(), 0
-        for _ in range(MAX_ROUNDS):
+        begin = round_began = site.clock.monotonic()
+        total = 0
+
+        def ship() -> int:
+            nonlocal round_began, total
             round_began = site.clock.monotonic()
             shipped = site.frontends.ship_log(stage.source.host, stage.host)
             total += shipped
-            if shipped <= SMALL_ROUND_RECORDS:
-                self.watch.since(begin, f"{what} ({total} records)")
-                return site.clock.monotonic() - round_began
-        raise StepFailedError(
-            f"{stage.spec.name} does not become level with {stage.source.host.name}: the zone "
-            "writes faster than its log can be shipped",
-            resolution=f"When there is less to write: {self.again}",
+            return shipped
+
+        until_level(
+            ship,
+            tiny=SMALL_ROUND_RECORDS,
+            source=stage.source.host,
+            host=stage.host,
+            slow="its log can be shipped",
         )
+        last_round_s = site.clock.monotonic() - round_began
+        self.watch.since(begin, f"{what} ({total} records)")
+        return last_round_s
 
     def rehearse(self, accepted: frozenset[str], began_at: float) -> RehearsalView:
         """Ask the oracle; if the schema differs, migrate and serve.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from onebaton.errors import RefusedError, StepFailedError, UnavailableError
 from onebaton.model import Host, Member, PriorPhase, Server
+from onebaton.steps.rounds import until_level
 from onebaton.steps.seeing import (
     expected_leader,
     require_parity,
@@ -20,7 +21,6 @@ from onebaton.steps.step import NEEDED, Check, blocked
 
 #: Shipping is repeated until a round carries no more than this: Raft brings the rest.
 SMALL_ROUND_RECORDS = 20
-MAX_ROUNDS = 10
 #: How long a server waits for a leader that must not stand for election: an hour.
 PATIENT_MS = 3_600_000
 
@@ -175,20 +175,18 @@ class JoinStep:
 
 
 def ship_until_level(site: Site, source: Host, host: Host) -> None:
-    """Ship the log to a stopped node in rounds, until one is small.
+    """Ship the log to a stopped node in rounds, until one is small or they become no smaller.
 
     :raises StepFailedError: if the zone writes faster than its log can be shipped.
     """
-    for _ in range(MAX_ROUNDS):
+
+    def ship() -> int:
         shipped = site.frontends.ship_log(source, host)
         site.reporter.progress(f"{shipped} log records shipped to {host.name}")
-        if shipped <= SMALL_ROUND_RECORDS:
-            return
-    raise StepFailedError(
-        f"{host.name} does not become level with {source.name}: the zone writes faster than its "
-        "log can be shipped",
-        resolution="Run the same command again when there is less to write.",
-    )
+        return shipped
+
+    slow = "its log can be shipped"
+    until_level(ship, tiny=SMALL_ROUND_RECORDS, source=source, host=host, slow=slow)
 
 
 def require_parity_before_start(site: Site, source: Host, host: Host) -> None:
