@@ -1,4 +1,4 @@
-"""A copy is level when a round is tiny, or rounds become no smaller; a zone that runs away is told."""
+"""A copy is level when a round is tiny, or as small as rounds get."""
 
 from collections.abc import Sequence
 
