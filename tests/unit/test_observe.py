@@ -16,8 +16,13 @@ from onebaton.model import (
     Node,
     NodeSpec,
     NodeState,
+    Prior,
+    PriorPhase,
     RaftState,
+    Schema,
+    Server,
     World,
+    Zone,
 )
 from onebaton.rollout.observe import observe
 
@@ -343,3 +348,74 @@ def test_a_list_that_comes_with_the_next_heartbeat_is_the_leaders(api):
     clock = VirtualClock(100.0, heartbeat)
     assert member(look(api, clock=clock), "n2").health is Health.HEALTHY
     assert clock.now() <= 101.0
+
+
+# In the middle of a cut-over
+
+OLD = Zone(
+    0,
+    "OpenNebula",
+    True,
+    tuple(Server(i, f"n{i + 1}", endpoint(f"10.0.0.{11 + i}")) for i in range(3)),
+)
+PRIOR = Prior(
+    zone=OLD,
+    leader_id=0,
+    node="b1",
+    schema=Schema("6.10.0", "6.10.0"),
+    version="6.10.0",
+    image_digest="sha256:2",
+    way="stand-by",
+    phase=PriorPhase.CUTTING,
+    began_at=0.0,
+)
+
+
+@pytest.mark.parametrize("phase", list(PriorPhase))
+def test_the_record_of_a_cut_over_is_part_of_the_world(api, phase):
+    prior = replace(PRIOR, phase=phase)
+    world = look(api, prior=prior)
+    assert world.prior == prior
+    assert world.leader is not None
+    assert world.zone.servers == OLD.servers
+
+
+def test_while_cutting_over_nobody_but_the_vip_speaks_for_the_zone():
+    """The new server answers at its own address; the old ones are stopped."""
+    new = FakeServer(3, "b1", endpoint("10.0.0.21"), state=RaftState.CANDIDATE)
+    api = FakeZoneApi(new, vip=VIP)
+    spare = node("b1", "10.0.0.21")
+    machines = Machines(b1=FACTS, a1=replace(FACTS, oned_active=False, oned_masked=True))
+    world = look(api, prior=PRIOR, frontends=machines, platform=Nodes(N1, N2, N3, spare))
+    assert world.zone == OLD
+    assert [m.server for m in world.members] == list(OLD.servers)
+    assert world.leader is None
+    first = member(world, "n1")
+    assert first.facts is not None
+    assert first.facts.oned_masked
+    assert "masked" in first.problem
+    assert world.node_facts["b1"].oned_active
+    assert not any(at == new.endpoint for _, at in api.calls)
+
+
+def test_the_new_zone_is_the_zone_once_it_answers_at_the_vip():
+    new = FakeServer(3, "b1", endpoint("10.0.0.21"), state=RaftState.LEADER)
+    world = look(FakeZoneApi(new, vip=VIP), prior=PRIOR, platform=Nodes(node("b1", "10.0.0.21")))
+    assert [m.server.name for m in world.members] == ["b1"]
+    assert world.leader is not None
+
+
+@pytest.mark.parametrize("phase", [PriorPhase.SERVED, PriorPhase.FINAL])
+def test_a_zone_that_is_down_after_a_cut_over_is_unreachable_and_not_the_old_one(phase):
+    with pytest.raises(UnavailableError):
+        look(FakeZoneApi(vip=VIP), prior=replace(PRIOR, phase=phase), endpoints=[VIP])
+
+
+def test_a_stand_by_that_is_held_does_not_speak_for_the_zone():
+    """Its list is filled up with servers at its own loopback."""
+    nowhere = FakeServer(1003, "nobody", endpoint("127.0.0.1"))
+    held = FakeServer(3, "b1", endpoint("10.0.0.21"), state=RaftState.CANDIDATE)
+    api = FakeZoneApi(held, nowhere, vip=VIP)
+    with pytest.raises(UnavailableError) as caught:
+        look(api, endpoints=[VIP, held.endpoint])
+    assert any("held" in text for text in caught.value.details)

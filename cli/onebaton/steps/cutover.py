@@ -35,6 +35,7 @@ from onebaton.steps.takeback import OldServer, bring_back, forget, put_away
 
 #: So many virtual machines, and so many images, are looked at for operations in flight.
 TRANSIENTS_LIMIT = 1000
+TRANSIENTS_TOLD = 10
 #: Stages at which a stand-by runs.
 STANDING = (AheadStage.HELD, AheadStage.RELEASED)
 
@@ -148,8 +149,11 @@ class CutOverStep:
         except OnebatonError as error:
             self.site.reporter.warn(f"operations in flight are not known: {error.message}")
             return
-        for one in seen.found:
+        for one in seen.found[:TRANSIENTS_TOLD]:
             self.site.reporter.warn(f"{one.kind} {one.id} ({one.name}) is in {one.state}")
+        if len(seen.found) > TRANSIENTS_TOLD:
+            left = len(seen.found) - TRANSIENTS_TOLD
+            self.site.reporter.warn(f"{left} more operations are in flight")
 
     # The outage
 
@@ -169,7 +173,7 @@ class CutOverStep:
         except OnebatonError as error:
             self._take_back(prior, error, harmless=not released)
         try:
-            self._let_lead(crossing)
+            self._let_lead(crossing, again=released)
         except OnebatonError as error:
             self._take_back(prior, error, harmless=False)
         return crossing.serve(prior)
@@ -183,8 +187,9 @@ class CutOverStep:
         crossing.require_time_left(known)
         return known
 
-    def _let_lead(self, crossing: Crossing) -> None:
-        if self.way == "plain" or not self._facts().oned_active:
+    def _let_lead(self, crossing: Crossing, *, again: bool) -> None:
+        """A machine that was switched off meanwhile has to be started again."""
+        if self.way == "plain" or (again and not self._facts().oned_active):
             crossing.start()
         if self.way == "stand-by":
             crossing.release()
