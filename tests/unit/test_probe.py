@@ -235,6 +235,20 @@ def test_a_cut_over_leaves_the_virtual_ip_and_then_the_zone_that_came_of_it():
         assert 2.5 <= found(scene, VIP_TARGET, Kind.WRITE).longest_s <= 2.7
 
 
+def test_who_was_never_asked_has_no_gap_and_who_never_answered_has():
+    with running() as scene:
+        watch = Watched(scene.probe)
+        scene.run(1)
+        watch.seen(world_of(n1=N1))
+        watch.before(CutOver("n3", "stand-by"))
+        scene.outage(N2, 0.0, 9.0, refuse)
+        watch.seen(world_of(n2=N2))
+        scene.run(4)
+        scene.clock.release()
+        targets = {row.target for row in watch.gaps()}
+        assert targets == {VIP_TARGET, "n2"}
+
+
 def test_from_the_start_to_the_first_good_answer_counts():
     with running(n2=N2) as scene:
         scene.outage(N2, 0.0, 3.0, no_leader)

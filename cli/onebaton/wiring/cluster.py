@@ -216,17 +216,24 @@ class Cluster:
         )
 
     def _candidates(self, version: str) -> tuple[Image, ...]:
-        """Images of a version, the one to take first: newest, or that of a begun cut-over.
+        """Images of a version, the one to take first.
 
-        Another image that was baked meanwhile has no part in it.
+        That is the newest, or that of a cut-over that is not final: another one that was baked
+        meanwhile has no part in it, and its nodes no place.
         """
         from onebaton.model import PriorPhase
 
         images = self.catalogue.find(version)
         prior = self.priors.load()
-        if prior is None or prior.phase is not PriorPhase.CUTTING:
+        if prior is None or prior.phase is PriorPhase.FINAL:
             return images
-        return tuple(sorted(images, key=lambda image: image.digest != prior.image_digest))
+        ordered = sorted(images, key=lambda image: image.digest != prior.image_digest)
+        if images and ordered[0] != images[0]:
+            self.reporter.note(
+                f"{ordered[0].name} is taken, and not {images[0].name}: the cut-over to it is not "
+                "final"
+            )
+        return tuple(ordered)
 
     @cached_property
     def wanted(self) -> Wanted:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from onebaton.views import GapRow
     from onebaton.wiring.cluster import Cluster
 
+#: Without any answer in this time there is something to tell, in seconds.
+LOOKED_AT_S = 1.0
+
 
 class Unwatched:
     """No probe: the same calls, and no gaps."""
@@ -51,8 +54,13 @@ class Watched(Unwatched):
                 self._probe.follow({})
 
     def gaps(self) -> Sequence[GapRow]:
-        """End the probe; the longest gaps it saw."""
-        return self._probe.stop().rows()
+        """End the probe; the longest gaps it saw.
+
+        A server that was looked at for no time at all, as one that is stopped by the first
+        step, has nothing to tell.
+        """
+        rows = self._probe.stop().rows()
+        return [row for row in rows if row.requests or row.longest_s >= LOOKED_AT_S]
 
 
 @contextlib.contextmanager

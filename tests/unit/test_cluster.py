@@ -1,0 +1,104 @@
+"""From a configuration and what was said on the command line to what the planner is given."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes.reporter import ListReporter
+
+from onebaton.adapters.startfile import Choices, write
+from onebaton.model import Image, Prior, PriorPhase, Schema, Zone
+from onebaton.wiring.cluster import Cluster
+from onebaton.wiring.options import Options
+
+SCHEMA = Schema("7.0.0", "7.0.0")
+OLDER = Image(
+    "i:older", "sha256:older", "7.0.2", SCHEMA, "podman", "b", "r1", "2026-01-01T00:00:00Z", "1.6"
+)
+NEWER = replace(
+    OLDER,
+    name="i:newer",
+    digest="sha256:newer",
+    recipe_digest="r2",
+    built_at="2026-01-02T00:00:00Z",
+)
+PRIOR = Prior(
+    zone=Zone(0, "z", enabled=True, servers=()),
+    leader_id=0,
+    node="z-b1",
+    schema=Schema("6.10.0", "6.10.0"),
+    version="6.10.5",
+    image_digest=OLDER.digest,
+    way="plain",
+    phase=PriorPhase.CUTTING,
+    began_at=1.0,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "packages").mkdir()
+    for name in ("id_ed25519", "id_ed25519.pub", "oneadmin"):
+        (tmp_path / "secrets" / name).write_text("secret\n")
+    choices = Choices("podman", "lab", "7.0.2", str(tmp_path / "packages"))
+    write(tmp_path / "cluster.yaml", choices, force=False)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, *changes: tuple[str, str], **said: object) -> Iterator[Cluster]:
+    """The cluster, with texts of its file replaced, and options."""
+    file = folder / "cluster.yaml"
+    text = file.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    with contextlib.ExitStack() as closing:
+        yield Cluster(Options(file, ListReporter(), **said), closing)
+
+
+def test_what_the_file_says_of_a_cut_over_reaches_the_planner(folder):
+    changes = (
+        ("cut: auto", "cut: stand-by"),
+        ("max_outage_s: null", "max_outage_s: 4"),
+        ("rehearsal_max_age_days: 7.0", "rehearsal_max_age_days: 0.5"),
+    )
+    with cluster(folder, *changes) as there:
+        cut = there.wanted_or_unbaked[0].cut
+    assert (cut.way, cut.max_outage_s, cut.rehearsal_max_age_s) == ("stand-by", 4.0, 43200.0)
+    assert (cut.rehearsal, cut.accepted) == (None, frozenset())
+
+
+def test_the_command_line_counts_before_the_file(folder):
+    said = {"cut": "plain", "accepted": ("document_pool", "vm_import")}
+    with cluster(folder, ("cut: auto", "cut: stand-by"), **said) as there:
+        cut = there.wanted_or_unbaked[0].cut
+    assert (cut.way, cut.accepted) == ("plain", {"document_pool", "vm_import"})
+
+
+@pytest.mark.parametrize(
+    ("prior", "first"),
+    [
+        (None, NEWER),
+        (PRIOR, OLDER),
+        # Servers may still have to join it, and the old generation has the other addresses.
+        (replace(PRIOR, phase=PriorPhase.SERVED), OLDER),
+        (replace(PRIOR, phase=PriorPhase.FINAL), NEWER),
+        (replace(PRIOR, image_digest="sha256:gone"), NEWER),
+    ],
+)
+def test_until_it_is_final_a_cut_over_goes_on_with_its_own_image(folder, prior, first):
+    with cluster(folder) as there:
+        there.catalogue.add(OLDER)
+        there.catalogue.add(NEWER)
+        if prior is not None:
+            there.priors.save(prior)
+        candidates = there._candidates("7.0.2")
+        said = [note for note in there.reporter.notes if "not final" in note]
+    assert candidates[0] == first
+    assert bool(said) == (first != NEWER)
+    assert set(candidates) == {OLDER, NEWER}
