@@ -419,6 +419,19 @@ def test_what_only_the_way_needed_goes(road):
 def test_the_plain_way_migrates_the_nodes_own_database(road):
     road.lab.frontends.seed(road.source, [road.node], timeout_s=60)
     road.ahead.list_alone(road.node, server=road.own)
+    good = 'row["resched"] = '
+    bad = f'int("no number" if row["oid"] == 40 else "0"); {good}'
+    road.patch(good, bad)
+    try:
+        with pytest.raises(StepFailedError, match="ended with status 255"):
+            road.ahead.upgrade(road.node, timeout_s=60)
+    finally:
+        road.patch(bad, good)
+    # What it left is not migrated a second time.
+    with pytest.raises(RefusedError, match="did not end well"):
+        road.ahead.upgrade(road.node, timeout_s=60)
+    road.lab.frontends.seed(road.source, [road.node], timeout_s=60)
+    assert road.ahead.upgrade(road.node, timeout_s=60).status == 0
     assert road.ahead.upgrade(road.node, timeout_s=60).status == 0
     assert road.lab.frontends.facts(road.node).schema.shared == "7.0.0"
 

@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 
 from onebaton.adapters import aheadrows, aheadscripts, aheadsql, raftlog, tablesums, zonelist
 from onebaton.adapters.aheadcopy import AheadCopy
-from onebaton.adapters.copyscripts import onedb_script
 from onebaton.adapters.mariadb import ONED_RUNS, NodeDatabase, Session, SessionDatabase
 from onebaton.adapters.onedb import onedb_run, require_migrated
 from onebaton.adapters.process import Completed, ProgramError
@@ -138,16 +137,20 @@ class AheadDatabases:
     def upgrade(self, host: Host, *, timeout_s: float) -> OnedbRun:
         """See ``StandBy.upgrade``.
 
-        :raises RefusedError: if ``oned`` runs there.
+        :raises RefusedError: if ``oned`` runs there, or a migration was begun there before and
+            did not end well: it cannot be taken up again.
         """
-        script = onedb_script(
-            "upgrade --no-backup -v",
-            copy=self._database.name,
-            user=self._database.user,
-            port=self._port,
+        script = aheadscripts.upgrade_script(
+            database=self._database.name, user=self._database.user, port=self._port
         )
         what = "onedb upgrade"
         done = self._run(host, script, what, timeout_s=timeout_s)
+        if done.status == aheadscripts.IS_HALF_MIGRATED:
+            raise RefusedError(
+                f"a migration of the database on {host.name} was begun and did not end well",
+                details=["a second run over what the first one left would lose rows"],
+                resolution=f"Seed {host.name} again, from a server of the old generation.",
+            )
         self._require(done, f"{what} on {host.name}")
         run = onedb_run(done.stdout)
         require_migrated(run, what=f"{what} on {host.name}")

@@ -6,7 +6,7 @@ Everything runs as root under bash with ``set -euo pipefail`` and may be repeate
 from collections.abc import Sequence
 
 from onebaton.adapters.aheadsql import TRIGGERS, Names
-from onebaton.adapters.copyscripts import user_at
+from onebaton.adapters.copyscripts import onedb_script, user_at
 from onebaton.adapters.dbdump import SEED_FILE
 from onebaton.adapters.mariadb import ONED_RUNS, ONED_RUNS_FUNCTION, SQL_FUNCTION
 from onebaton.model import AheadStage
@@ -19,6 +19,11 @@ ASIDE_FILE = "/var/lib/onebaton/ahead.seed"
 NOT_SEEDED = 90
 #: A script ends with this status where the database may have taken writes of its own.
 IS_RELEASED = 89
+
+#: Digest of the note of the seed whose migration was begun and did not end well.
+HALF_FILE = "/var/lib/onebaton/half-migrated"
+#: A script ends with this status where a migration of the database was begun before.
+IS_HALF_MIGRATED = 88
 
 #: Replaces a file; durable when it returns.
 _PUT = """
@@ -97,6 +102,20 @@ def stage_script() -> str:
 def set_stage_script(stage: AheadStage) -> str:
     """Write the stage; durable when it returns."""
     return f"{_PUT}\nput {STAGE_FILE} <<< {stage.value}"
+
+
+def upgrade_script(*, database: str, user: str, port: int) -> str:
+    """Run ``onedb upgrade`` of the node's own database, once for each seed.
+
+    Migrators put old tables aside and drop what an earlier run put aside: a second run over what
+    the first one left would lose rows.
+    """
+    before = f"""{_PUT}
+seed=$(sha256sum {SEED_FILE} 2>/dev/null | cut -d ' ' -f 1)
+[ "$(cat {HALF_FILE} 2>/dev/null || echo none)" != "$seed" ] || exit {IS_HALF_MIGRATED}
+put {HALF_FILE} <<< $seed"""
+    run = onedb_script("upgrade --no-backup -v", copy=database, user=user, port=port, before=before)
+    return f'{run}\n[ "$status" != 0 ] || rm -f {HALF_FILE}'
 
 
 def clear_script(names: Names, *, user: str, and_migrated: bool) -> str:

@@ -114,7 +114,7 @@ sed 's/^/said=/' <<< "$said"
 """
 
 
-def onedb_script(words: str, *, copy: str, user: str, port: int) -> str:
+def onedb_script(words: str, *, copy: str, user: str, port: int, before: str = "") -> str:
     """Run ``onedb`` on the copy to its end; prints ``status=``, ``ms=``, ``peak_kib=``, then all.
 
     It refuses while an API answers at ONE_XMLRPC, which on a node may name the virtual IP
@@ -123,10 +123,12 @@ def onedb_script(words: str, *, copy: str, user: str, port: int) -> str:
 
     :param words: the command with its options.
     :param port: of the node's own API.
+    :param before: shell that runs right before it.
     """
     return f"""{ONED_RUNS_FUNCTION}
 oned_runs && exit {ONED_RUNS}
 rm -f /var/lock/one/one
+{before}
 {_onedb(words, copy=copy, user=user, endpoint=f"http://localhost:{port}/RPC2", watch=_WATCH)}"""
 
 
