@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from onebaton.errors import DeadlineError, StepFailedError
+from onebaton.errors import DeadlineError, StepFailedError, ZoneRefusal
 from onebaton.model import FrontEndFacts, Host, Prior, PriorPhase, RaftState, Server
 from onebaton.steps.handover import DRAIN_S
 from onebaton.steps.parallel import on_all
@@ -19,6 +19,8 @@ from onebaton.steps.takeback import OldServer, wait_first_write
 LOOK_S = 0.05
 #: A steered election takes one second (measured note); after this many it will not come.
 LEAD_S = 15.0
+#: A heartbeat is refused once at most: a candidate stands again after its timeout alone.
+HEARTBEAT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +130,31 @@ class Crossing:
 
         :raises StepFailedError: if it does not answer.
         """
-        standby = self.site.standby
         with self._timed("stand-by released"):
-            own = standby.held_status(self.host)
-            if own is None:
-                raise StepFailedError(
-                    f"the stand-by on {self.host.name} does not answer",
-                    resolution=f"Read /var/log/one/oned.log on {self.host.name}.",
-                )
-            standby.heartbeat(self.host, own.term + 1)
-            standby.release(self.host, server=self.server)
+            self.site.wait_for(
+                f"{self.server.name} to hear a heartbeat",
+                self._heard,
+                timeout_s=HEARTBEAT_S,
+                interval_s=LOOK_S,
+            )
+            self.site.standby.release(self.host, server=self.server)
+
+    def _heard(self) -> bool | str:
+        own = self.site.standby.held_status(self.host)
+        if own is None:
+            raise StepFailedError(
+                f"the stand-by on {self.host.name} does not answer",
+                resolution=f"Read /var/log/one/oned.log on {self.host.name}.",
+            )
+        return self._follows(own.term + 1)
+
+    def _follows(self, term: int) -> bool | str:
+        """A candidate may have stood again since its term was read: then the next one does."""
+        try:
+            self.site.standby.heartbeat(self.host, term)
+        except ZoneRefusal as error:
+            return error.message
+        return True
 
     def start(self) -> None:
         """Start the new server, and end its warm-up by a heartbeat that carries nothing."""
@@ -156,7 +173,7 @@ class Crossing:
         def look() -> bool | str:
             own = self.site.api.raft_status(self.server.endpoint)
             if own.state is RaftState.CANDIDATE:
-                self.site.standby.heartbeat(self.host, own.term + 1)
+                self._follows(own.term + 1)
             return True if own.state is RaftState.LEADER else own.state.name.lower()
 
         with self._timed("new server leads"):

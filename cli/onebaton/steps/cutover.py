@@ -188,10 +188,10 @@ class CutOverStep:
         return known
 
     def _let_lead(self, crossing: Crossing, *, again: bool) -> None:
-        """A machine that was switched off meanwhile has to be started again."""
+        """A stand-by that has led, and was switched off since, has its list and is started."""
         if self.way == "plain" or (again and not self._facts().oned_active):
             crossing.start()
-        if self.way == "stand-by":
+        else:
             crossing.release()
         crossing.wait_leads()
 
