@@ -31,6 +31,8 @@ NEVER_WHOLE = frozenset({"logdb"})
 WHOLE_NOTES, TABLES, READY = "onebaton_whole", "onebaton_tables", "onebaton_ready"
 #: Rows of ``onebaton_ready``: a batch's database stands; the migrated copy is complete.
 BATCH_STANDS, COMPLETE = 1, 2
+#: Rows of a sample are at least so far apart.
+APART = 4
 #: Column of a note: 0 open, 1 used by the last batch.
 USED = "onebaton_used"
 
@@ -238,7 +240,8 @@ def sample_sql(names: Names, table: Table, *, limit: int, offset: int) -> str:
     """Note every so-manieth row by the order of its key, over the whole range.
 
     The first row is left alone: it may be one that OpenNebula itself relies upon (the user
-    oneadmin, the default cluster). Other offsets below 2 give other rows.
+    oneadmin, the default cluster). Another offset below :data:`APART` gives other rows, and of
+    any table some rows are in no sample: what a migrator made of these must hold, too.
 
     :param limit: at most so many rows.
     """
@@ -247,7 +250,7 @@ def sample_sql(names: Names, table: Table, *, limit: int, offset: int) -> str:
         f"INSERT INTO `{names.notes}`.`{table.name}` ({key}, {USED}) "
         f"SELECT {key}, 0 FROM (SELECT {key}, ROW_NUMBER() OVER (ORDER BY {key}) - 1 AS place, "
         f"COUNT(*) OVER () AS total FROM `{names.warm}`.`{table.name}`) AS numbered "
-        f"WHERE place > 0 AND place MOD GREATEST(2, CEIL(total / {limit})) = {offset} "
+        f"WHERE place > 0 AND place MOD GREATEST({APART}, CEIL(total / {limit})) = {offset} "
         f"ON DUPLICATE KEY UPDATE {USED} = 0"
     )
 
