@@ -230,6 +230,11 @@ def _forget_cut_over(cluster: Cluster, destroyed: Set[str]) -> None:
 
     :param destroyed: addresses of the nodes that were.
     """
+    from onebaton.model import PriorPhase
+
     prior = cluster.priors.load()
-    if prior is not None and all(s.address in destroyed for s in prior.zone.servers):
+    if prior is None:
+        return
+    gone = all(server.address in destroyed for server in prior.zone.servers)
+    if gone or prior.phase is PriorPhase.FINAL:
         cluster.priors.forget()
