@@ -99,5 +99,6 @@ def test_a_server_that_is_deleted_before_it_is_stopped_is_found_out(monkeypatch)
 
 
 def test_gates_that_are_always_open_are_found_out(monkeypatch) -> None:
+    """A machine without power is unknown, and no reason to make it anew while it is a member."""
     monkeypatch.setattr(roll, "require_open", lambda _scene: None)
-    assert found_out("took the majority")
+    assert found_out("is destroyed, and a member")
