@@ -34,6 +34,12 @@ def survive(lab: "Lab") -> None:
     insist(len(holders) <= 1, f"{holders} hold the virtual IP")
 
 
+def is_alone(lab: "Lab") -> bool:
+    """The zone came out of a cut-over as one server, and nobody has joined it yet."""
+    served = lab.prior is not None and lab.prior.phase is PriorPhase.SERVED
+    return served and len(lab.servers) == 1
+
+
 def serving(lab: "Lab", prior: Prior) -> list[str]:
     """New machines whose ``oned`` runs and can win an election."""
     old = {server.address for server in prior.zone.servers}

@@ -5,6 +5,7 @@ has, can stop after any of them, and objects when something is done that a real 
 survive. What it shows of itself is a :class:`~onebaton.model.World`, as an observer sees it.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -276,7 +277,10 @@ class Lab:
         listed = {s.address for s in self.servers}
         for machine in self.machines.values():
             insist(
-                machine.address in listed or not machine.oned or machine.stage is AheadStage.HELD,
+                machine.address in listed
+                or not machine.oned
+                or machine.stage is AheadStage.HELD
+                or crossing.is_alone(self),
                 f"{machine.name} runs outside of the zone, and topples the leader",
             )
 
@@ -371,7 +375,22 @@ class Lab:
                 # Founding: the vote that was lacking.
                 self.leader = min(s.id for s in self.servers)
 
-        return [ship, add, configure, start, lambda: self._catch_up(action.node)]
+        def start_first() -> None:
+            if not machine.oned:
+                self._start(machine)
+                machine.server_id, machine.index = self.next_id, self.index
+
+        catch_up = functools.partial(self._catch_up, action.node)
+        if crossing.is_alone(self):
+            # Of two voters both are needed: the second one runs before it is listed.
+            return [
+                ship,
+                start_first,
+                add,
+                lambda: self._configure(machine, steered=False),
+                catch_up,
+            ]
+        return [ship, add, configure, start, catch_up]
 
     def _hand_over(self, action: HandOver) -> list[Callable[[], None]]:
         old = self.machines[action.from_server.address]
@@ -456,6 +475,7 @@ class Lab:
     def _restore(self, node: str) -> None:
         machine = self.named(node)
         machine.election_timeout_ms = self.wanted.limits.election_timeout_ms
+        machine.stage = machine.warm = None
         if machine.server_id == self.leader:
             machine.known = frozenset(s.id for s in self.servers)
 

@@ -141,6 +141,7 @@ class HandOver:
 class Restore:
     """Write the usual election timeout into the configuration, without a restart.
 
+    What a cut-over that was broken off left beside the database goes too.
     A leader has read the zone's servers anew when it was elected: if the node leads, its record
     of the servers it knows is brought up to date as well.
     """

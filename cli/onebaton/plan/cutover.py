@@ -21,7 +21,8 @@ from onebaton.model import AheadStage, NodeSpec
 from onebaton.plan.actions import CutOver, CutWay, Hold, Prepare
 from onebaton.plan.findings import Finding, refuse_if_any
 from onebaton.plan.rules import Choice, Rule, destroy_named, provision, seed, source_name
-from onebaton.plan.scene import Scene, stage_of
+from onebaton.plan.scene import Scene
+from onebaton.plan.seen import stage_of
 
 
 def require_continuable(scene: Scene) -> None:

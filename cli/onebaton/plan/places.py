@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from onebaton.model import Node, NodeState
+from onebaton.model import Node, NodeState, machine_of
 from onebaton.plan.findings import Finding
 from onebaton.plan.scene import Scene
 
@@ -49,7 +49,7 @@ def no_strays(scene: Scene) -> Iterator[Finding]:
     prior = scene.world.prior
     ours = {node.spec.address for node in scene.world.nodes}
     for server in prior.zone.servers if prior is not None else ():
-        facts = scene.world.node_facts.get(server.name)
+        facts = scene.world.node_facts.get(machine_of(server, scene.world.nodes).name)
         kept = server.address in scene.kept_addresses - ours
         if kept and facts is not None and facts.oned_active:
             yield Finding(

@@ -223,7 +223,7 @@ def _restore(scene: Scene, action: Restore) -> World:
 
     def restored(facts: FrontEndFacts) -> FrontEndFacts:
         known = _ids(scene.world) if leads else facts.known_servers
-        return replace(facts, known_servers=known, election_timeout_ms=normal)
+        return replace(facts, known_servers=known, election_timeout_ms=normal, ahead=None)
 
     return _with_facts(scene.world, action.node, restored)
 

@@ -22,6 +22,7 @@ from onebaton.model import (
     RaftStatus,
     Server,
     World,
+    machine_of,
 )
 from onebaton.plan.actions import CutOver, Hold, Prepare, Reinstate
 from onebaton.plan.scene import Scene
@@ -181,7 +182,7 @@ def _first(scene: Scene, spec: NodeSpec, facts: FrontEndFacts | None, last: LogP
 
 def _back(scene: Scene, server: Server, known: dict[str, FrontEndFacts], *, leads: bool) -> Member:
     node = scene.node_at(server.address)
-    facts = known.get(node.spec.name if node is not None else server.name)
+    facts = known.get(machine_of(server, scene.world.nodes).name)
     last = facts.database.last_index if facts is not None and facts.database is not None else 0
     state = RaftState.LEADER if leads else RaftState.FOLLOWER
     return Member(

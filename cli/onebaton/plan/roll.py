@@ -48,7 +48,8 @@ from onebaton.plan.rules import (
     seed,
     source_name,
 )
-from onebaton.plan.scene import Scene, put_away
+from onebaton.plan.scene import Scene
+from onebaton.plan.seen import put_away
 from onebaton.plan.wanted import Wanted
 
 
@@ -231,9 +232,11 @@ def hand_over(scene: Scene) -> Choice | None:
 
 
 def restore(scene: Scene) -> Choice | None:
-    """No server keeps the shorter election timeout for its next start."""
+    """No server keeps the shorter election timeout for its next start, nor a copy's remains."""
     limits = scene.wanted.limits
     for member in scene.new:
+        if member.facts is not None and member.facts.ahead is not None:
+            return Restore(member.host.name), "what only the way to the cut-over needed is there"
         seen_ms = member.facts.election_timeout_ms if member.facts is not None else None
         if seen_ms is not None and seen_ms != limits.election_timeout_ms:
             return (

@@ -29,6 +29,7 @@ from onebaton.model import (
 )
 from onebaton.plan.actions import CutWay
 from onebaton.plan.quorum import Quorum
+from onebaton.plan.seen import answers, put_away, stage_of
 from onebaton.plan.slots import identity, slot_for
 from onebaton.plan.wanted import Wanted
 
@@ -108,8 +109,8 @@ class Scene:
         The second server of a zone that was cut over is started before it is listed, and waits.
         """
         listed = {m.server.address for m in self.world.members}
-        if self.growing:
-            listed |= {spec.address for spec in self.targets}
+        if self.second is not None:
+            listed.add(self.second.address)
         return tuple(
             node
             for node in self.world.nodes
@@ -262,6 +263,12 @@ class Scene:
         return members == 1 < self.wanted.size or (members == GROWING_MEMBERS and bool(self.down))
 
     @cached_property
+    def second(self) -> NodeSpec | None:
+        """The node that joins a zone of one server next: it is started before it is listed."""
+        alone = self.growing and len(self.world.members) == 1
+        return next(iter(self.waiting), None) if alone else None
+
+    @cached_property
     def awaited(self) -> Member | None:
         """The second server of a growing zone that nobody leads for want of its vote."""
         if not self.growing or len(self.new) < GROWING_MEMBERS or self.leader is not None:
@@ -384,20 +391,3 @@ class Scene:
         facts = self.facts_of(spec)
         held = facts is not None and facts.oned_active and stage_of(facts) is AheadStage.HELD
         return held and self.is_prepared(spec)
-
-
-def stage_of(facts: FrontEndFacts) -> AheadStage | None:
-    """How far a machine is with a copy migrated ahead; ``None`` without one."""
-    return facts.ahead.stage if facts.ahead is not None else None
-
-
-def answers(member: Member) -> bool:
-    """It speaks for itself as a member of the zone."""
-    return member.raft is not None and member.raft.state is not RaftState.SOLO
-
-
-def put_away(member: Member) -> bool:
-    """Seen stopped and masked: it will not come back by itself."""
-    facts = member.facts
-    stopped = facts is not None and not facts.oned_active and facts.oned_masked
-    return stopped and member.raft is None

@@ -25,6 +25,8 @@ from onebaton.model import (
     PriorPhase,
     Server,
     World,
+    machine_of,
+    node_at,
 )
 from onebaton.plan.actions import Destroy, GiveUp, Plan, Reinstate, Transition
 from onebaton.plan.findings import Finding, refuse_if_any
@@ -105,13 +107,7 @@ def facts_at(world: World, server: Server) -> FrontEndFacts | None:
     for member in world.members:
         if member.server.address == server.address:
             return member.facts
-    node = node_at(world, server)
-    return world.node_facts.get(node.spec.name if node is not None else server.name)
-
-
-def node_at(world: World, server: Server) -> Node | None:
-    """The platform's node at a server's address; ``None`` for somebody else's machine."""
-    return next((n for n in world.nodes if n.spec.address == server.address), None)
+    return world.node_facts.get(machine_of(server, world.nodes).name)
 
 
 def new_machines(world: World, prior: Prior) -> tuple[str, ...]:
@@ -135,7 +131,7 @@ def new_machines(world: World, prior: Prior) -> tuple[str, ...]:
 def _old_machines(world: World, prior: Prior) -> Iterator[Finding]:
     serving = _serving(world, prior)
     for server in prior.zone.servers:
-        facts, node = facts_at(world, server), node_at(world, server)
+        facts, node = facts_at(world, server), node_at(server.address, world.nodes)
         if facts is None:
             gone = node is not None and node.state is not NodeState.RUNNING
             yield Finding(

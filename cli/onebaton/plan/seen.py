@@ -1,0 +1,20 @@
+"""What the words and the facts of one machine tell by themselves."""
+
+from onebaton.model import AheadStage, FrontEndFacts, Member, RaftState
+
+
+def stage_of(facts: FrontEndFacts) -> AheadStage | None:
+    """How far a machine is with a copy migrated ahead; ``None`` without one."""
+    return facts.ahead.stage if facts.ahead is not None else None
+
+
+def answers(member: Member) -> bool:
+    """It speaks for itself as a member of the zone."""
+    return member.raft is not None and member.raft.state is not RaftState.SOLO
+
+
+def put_away(member: Member) -> bool:
+    """Seen stopped and masked: it will not come back by itself."""
+    facts = member.facts
+    stopped = facts is not None and not facts.oned_active and facts.oned_masked
+    return stopped and member.raft is None
