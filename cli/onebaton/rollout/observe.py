@@ -122,21 +122,30 @@ class _Observer:
             _member(server, judge.judged(server, said[server]), judge, nodes, facts)
             for server in servers
         )
-        taken = {member.node.spec.name for member in members if member.node is not None}
+        taken = {machine_of(member.server, nodes).name for member in members}
         return World(
             zone=leader.zone if leader is not None else first,
             members=members,
             nodes=nodes,
             settings=settings,
             node_facts={
-                node.spec.name: found
-                for node in nodes
-                if node.spec.name not in taken
-                and isinstance(found := facts.get(node.spec.name), FrontEndFacts)
+                name: found
+                for name in dict.fromkeys(
+                    [*(n.spec.name for n in nodes), *(m.name for m in self._kept(nodes))]
+                )
+                if name not in taken and isinstance(found := facts.get(name), FrontEndFacts)
             },
             records_per_second=rate,
             prior=self._prior,
         )
+
+    def _kept(self, nodes: Sequence[Node]) -> list[Host]:
+        """Machines of somebody else that a cut-over left, and that may be brought back."""
+        prior = self._prior
+        if prior is None or prior.phase is PriorPhase.FINAL:
+            return []
+        ours = {node.spec.address for node in nodes}
+        return [machine_of(s, nodes) for s in prior.zone.servers if s.address not in ours]
 
     def _first_answer(self) -> Zone:
         """The zone as the first endpoint sees it, or the first of the others that answers.
@@ -189,7 +198,7 @@ class _Observer:
         self, servers: Sequence[Server], nodes: Sequence[Node]
     ) -> tuple[dict[Server, Said], dict[str, FrontEndFacts | str]]:
         """Every server over its API and every machine over ssh, all at once."""
-        hosts = _hosts(servers, nodes)
+        hosts = list(dict.fromkeys([*_hosts(servers, nodes), *self._kept(nodes)]))
         questions: dict[object, Callable[[], object]] = {
             server: _question(self._ask, server) for server in servers
         }
