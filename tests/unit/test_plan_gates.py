@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.fakes.wanting import NEXT_SCHEMA
 from tests.fakes.worlds import ELSEWHERE, SLOTS, Lab, Machine, image, wanted, zone
 
 from onebaton.errors import RefusedError, Status
@@ -215,17 +216,27 @@ def test_a_missing_vip_is_not_excused_by_a_retirement():
     assert only_reason(lab).startswith("no machine holds the virtual IP")
 
 
-def test_another_schema_is_a_cut_over():
-    lab = zone(wanted(3, of=image("7.0.2", schema=Schema("7.0.0", "7.0.0"))))
-    assert only_reason(lab).startswith(
-        "cut-over needed: the wanted image has another database schema: "
-        "z-a1, z-a2, z-a3: 6.10.0; 7.0.2 requires 7.0.0."
+def test_another_schema_is_a_cut_over_that_has_to_be_rehearsed():
+    lab = zone(wanted(3, of=image("7.0.2", schema=NEXT_SCHEMA)))
+    assert only_reason(lab) == (
+        "the change of the schema to 7.0.0 was never rehearsed: the zone's is 6.10.0, and there "
+        "is no rehearsal of onebaton/z:7.0.2. "
+        "Rehearse it: `onebaton rehearse --version 7.0.2`."
     )
 
 
 def test_schemas_are_compared_as_strings_both_of_them():
     lab = zone(wanted(3, of=image("6.10.5", schema=Schema("6.10.0", "6.10.1"))))
-    assert "6.10.5 requires 6.10.0/6.10.1" in reasons(lab)[0]
+    assert only_reason(lab).startswith("the change of the schema to 6.10.0/6.10.1")
+
+
+def test_a_follower_of_another_schema():
+    lab = zone(wanted(3))
+    lab.named("z-a2").schema = NEXT_SCHEMA
+    assert only_reason(lab).startswith(
+        "cut-over needed: the wanted image has another database schema: "
+        "z-a2: 7.0.0; 6.10.5 requires 6.10.0."
+    )
 
 
 def test_an_image_that_was_never_asked_for_its_schema():
@@ -336,7 +347,7 @@ def test_everything_at_once():
     lab.enabled = False
     lab.named("z-a2").oned = False
     lab.named("z-a3").vip = True
-    lab.named("z-a1").schema = Schema("6.6.0", "6.6.0")
+    lab.named("z-a3").schema = Schema("6.6.0", "6.6.0")
     assert [reason.split(":")[0] for reason in reasons(lab)] == [
         "the zone is disabled",
         "a dead server would block the others for ever",

@@ -1,9 +1,10 @@
 """A plan for people: what will be done, why, and what the zone could bear meanwhile."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import assert_never
 
-from onebaton.model import Server, World
+from onebaton.model import PriorPhase, Server, World
 from onebaton.plan.actions import (
     Action,
     CutOver,
@@ -23,14 +24,21 @@ from onebaton.plan.actions import (
     Seed,
     Transition,
 )
+from onebaton.plan.cutover_gates import WAYS, duration
 from onebaton.plan.scene import Scene
 from onebaton.plan.wanted import Wanted
 from onebaton.views import PlanRow, PlanView
 
 
 def describe_roll(wanted: Wanted, world: World, plan: Plan) -> PlanView:
-    """The view of a roll."""
+    """The view of a roll, or of a cut-over."""
     scene = Scene.of(wanted, world)
+    kept = _kept(scene)
+    if scene.cutting or scene.changes_schema:
+        view = _view(wanted, world, plan, f"cut zone {wanted.zone} over", _cut_reason(scene))
+        way = next((a.way for a in plan.actions if isinstance(a, CutOver)), scene.way)
+        warnings = () if scene.cutting else tuple(_cut_warnings(scene))
+        return replace(view, strategy=f"cut-over, {WAYS[way]}", warnings=(*warnings, *kept))
     if len(plan):
         old, new = len(scene.old), len(scene.new)
         reason = (
@@ -40,7 +48,8 @@ def describe_roll(wanted: Wanted, world: World, plan: Plan) -> PlanView:
         )
     else:
         reason = "every server is on the wanted image, and nothing else is left"
-    return _view(wanted, world, plan, f"roll zone {wanted.zone}", reason)
+    view = _view(wanted, world, plan, f"roll zone {wanted.zone}", reason)
+    return replace(view, warnings=kept)
 
 
 def describe_bootstrap(wanted: Wanted, world: World | None, plan: Plan) -> PlanView:
@@ -50,13 +59,68 @@ def describe_bootstrap(wanted: Wanted, world: World | None, plan: Plan) -> PlanV
     return _view(wanted, world, plan, f"found zone {wanted.zone}", reason)
 
 
+def _cut_reason(scene: Scene) -> str:
+    """Why it cannot be rolled, what would run, how long it takes, and how that is known."""
+    prior, image = scene.world.prior, scene.wanted.image
+    if prior is not None and scene.cutting:
+        return (
+            f"a cut-over from schema {prior.schema} to {image.schema} was begun on {prior.node}, "
+            "and goes on or is taken back"
+        )
+    text = f"the database schema changes from {scene.schema} to {image.schema}"
+    found = scene.wanted.cut.rehearsal
+    if found is None:
+        return text
+    ran = f" by {', '.join(found.migrators)}" if found.migrators else ""
+    forecast_s = found.forecast_s.get(scene.way)
+    out = "unknown" if forecast_s is None else f"{forecast_s:.1f} s"
+    return (
+        f"{text}{ran}; rehearsed {duration(found.age_s)} ago ({found.kept_as}): forecast of the "
+        f"time without writes {WAYS[scene.way]}: {out}"
+    )
+
+
+def _cut_warnings(scene: Scene) -> Iterator[str]:
+    cut = scene.wanted.cut
+    found = cut.rehearsal
+    if found is None:
+        return
+    for table in sorted(found.losses.keys() & cut.accepted):
+        yield f"rows of {table} are lost, as accepted: {found.losses[table]} in the rehearsal"
+    for table in sorted(cut.accepted - found.losses.keys()):
+        yield f"{table} was accepted to lose rows and lost none in the rehearsal"
+    if cut.way == "auto" and not found.ahead_proven:
+        doubts = "; ".join(found.doubts) or "it was not tried"
+        yield f"the plain way is taken, as the rehearsal did not prove the stand-by: {doubts}"
+    if scene.wanted.size > 1:
+        yield (
+            "after the cut the zone is one server until the second has joined: it bears no "
+            "failure meanwhile"
+        )
+
+
+def _kept(scene: Scene) -> tuple[str, ...]:
+    """That there is a way back, and how long."""
+    prior = scene.world.prior
+    if prior is None or prior.phase is not PriorPhase.SERVED:
+        return ()
+    names = ", ".join(server.name for server in prior.zone.servers)
+    return (
+        f"{names} of the last cut-over are kept, stopped and masked, until `onebaton finalize`; "
+        "`onebaton rollback` brings them back",
+    )
+
+
 def _view(wanted: Wanted, world: World | None, plan: Plan, title: str, reason: str) -> PlanView:
     leader = world.leader if world is not None else None
+    prior = world.prior if world is not None else None
+    # While nobody serves, the record of the cut-over tells what the zone ran.
+    recorded = prior.version if prior is not None and prior.phase is PriorPhase.CUTTING else None
     return PlanView(
         title=title,
         strategy=wanted.strategy,
         reason=reason,
-        from_version=leader.version if leader is not None else None,
+        from_version=leader.version if leader is not None else recorded,
         to_version=wanted.image.version,
         steps=tuple(row(number, step) for number, step in enumerate(plan, start=1)),
     )
@@ -70,11 +134,19 @@ def row(number: int, transition: Transition) -> PlanRow:
         step_id=transition.action.id,
         what=what(transition.action),
         why=transition.why,
-        quorum=str(during) if during.voters else "no zone yet",
+        quorum=_quorum(transition),
         healthy=during.healthy,
         voters=during.voters,
         needed=during.needed,
     )
+
+
+def _quorum(transition: Transition) -> str:
+    """The arithmetic in words; a zone that stops as a whole has none."""
+    during = transition.during
+    if isinstance(transition.action, CutOver | Reinstate):
+        return f"the zone stops and starts anew: {during.needed} of {during.voters} needed then"
+    return str(during) if during.voters else "no zone yet"
 
 
 def what(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one sentence an action
