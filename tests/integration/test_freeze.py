@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.integration.frontend_lab import (
@@ -20,9 +19,9 @@ from onebaton.model import Host
 
 pytestmark = pytest.mark.integration
 
-#: What it may take besides systemd's reading of its units, which comes before anything is cut off
-#: and is slow on a busy machine.
-BUDGET_S = 0.8
+#: Shortest time after which a follower that hears no leader stands for election: who is still
+#: being stopped then could lead. How long it takes at rest is printed.
+ELECTION_S = 5.0
 DRAIN_S = 0.05
 
 
@@ -71,14 +70,6 @@ def freeze(lab: Lab) -> float:
     return time.monotonic() - began
 
 
-def reload_s(lab: Lab) -> float:
-    """Time that systemd takes to read its units, on all machines at once."""
-    began = time.monotonic()
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda host: lab.sh(host, "systemctl daemon-reload"), lab.hosts))
-    return time.monotonic() - began
-
-
 def test_what_was_acknowledged_is_in_the_leaders_database(lab):
     first, second, _ = lab.hosts
     wait_for(lambda: lab.frontends.facts(first).holds_vip, "the virtual IP")
@@ -119,13 +110,12 @@ def test_what_is_stopped_already_stays_stopped(lab):
         assert_stopped(lab, host)
 
 
-def test_it_takes_less_than_a_second(lab):
+def test_it_takes_less_than_an_election(lab):
     restart(lab)
     time.sleep(11)
-    reading = reload_s(lab)
     took = freeze(lab)
-    sys.stdout.write(f"frozen in {took:.2f} s at rest ({reading:.2f} s to read units)\n")
-    assert took - reading < BUDGET_S
+    sys.stdout.write(f"frozen in {took:.2f} s at rest\n")
+    assert took < ELECTION_S
     time.sleep(6)
     # RestartSec is 5 s: nothing revives them.
     for host in lab.hosts:
@@ -134,13 +124,11 @@ def test_it_takes_less_than_a_second(lab):
 
 def test_a_leader_of_a_moment_is_stopped_with_its_hook(lab):
     restart(lab)
-    # It reads them twice then.
-    reading = 2 * reload_s(lab)
     took = freeze(lab)
     sys.stdout.write(f"frozen in {took:.2f} s right after an election\n")
     for host in lab.hosts:
         assert_stopped(lab, host)
-    assert took - reading < BUDGET_S
+    assert took < ELECTION_S
 
 
 def test_one_that_is_not_reached_does_not_keep_the_others_running(lab):

@@ -257,7 +257,8 @@ def test_an_oned_that_does_not_stop_kindly_is_killed(lab, two):
     lab.sh(two, "pid=$(systemctl show -p MainPID --value opennebula); kill -STOP $pid")
     started = time.monotonic()
     lab.frontends.stop(two, mask=False, timeout_s=4)
-    assert time.monotonic() - started < 4
+    # A kind stop of a process that hears nothing would take systemd's 180 s.
+    assert time.monotonic() - started < 30
     assert not lab.frontends.facts(two).oned_active
     assert lab.sh(two, "ls /var/lock/one/one", check=False) == ""
 
