@@ -96,7 +96,8 @@ class Play:
                 break
             if self._without_majority():
                 # A fault took it for good: there is no more than to say so.
-                insist("no leader" in self._last_words, self._last_words)
+                said = ("no leader", "unreachable")
+                insist(any(words in self._last_words for words in said), self._last_words)
                 return self.outcome
             self.cluster.clock.sleep(AGAIN_AFTER_S)
             self._operate()
