@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fakes.worlds import Lab, image, next_release, wanted, zone
+from tests.fakes.worlds import SCHEMA, Lab, image, next_release, wanted, zone
 
 from onebaton.errors import RefusedError
 from onebaton.model import AheadStage, NodeState, PriorPhase
@@ -256,6 +256,36 @@ def test_a_copy_that_lacks_records_of_the_old_zone_is_seeded_from_the_new_one():
     assert plan.actions[0].source == "z-b1"
     assert plan.actions[1:] == tuple(rest)
     assert plan.rest_of(Plan(tuple(lab_plan_steps(cut, rest, plan)))), "the run goes on"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"index": 10, "stage": None},  # settled, and not complete
+        {"stage": AheadStage.MIGRATED},  # complete, and not settled
+        {"schema": SCHEMA, "stage": None},  # the old schema, which the new oned refuses
+    ],
+)
+def test_only_a_whole_copy_joins_after_the_cut(left):
+    lab = zone(next_release(3))
+    carry_out(lab, until="join:z-b2")
+    machine = lab.named("z-b3")
+    machine.warm = lab.prior.cut_index
+    for name, value in left.items():
+        setattr(machine, name, value)
+    assert ids(plan_of(lab))[0] == "seed:z-b3"
+    while plan := plan_of(lab).actions:
+        lab.do(plan[0])
+    assert_cut_over(lab)
+
+
+def test_a_node_that_was_let_lead_once_is_not_held_again():
+    """A cut-over was taken back by itself; the node was stopped, and its copy may be ahead."""
+    lab = zone(next_release(3))
+    carry_out(lab, until="cut-over")
+    lab.named("z-b1").stage = AheadStage.RELEASED
+    lab.named("z-b1").put_away()
+    assert ids(plan_of(lab))[:3] == ["seed:z-b1", "prepare:z-b1", "hold:z-b1"]
 
 
 def lab_plan_steps(cut, rest, like):

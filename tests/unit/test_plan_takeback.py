@@ -226,6 +226,10 @@ def test_nodes_that_came_to_the_old_places_later_are_not_destroyed():
     for action in plan_finalize(lab.observe(), 3).actions:
         lab.do(action)
     lab.wanted = replace(lab.wanted, image=replace(lab.wanted.image, digest="sha256:newer"))
+    _until(lab, before="seed")
+    assert plan_finalize(lab.observe(), 3) == Plan(), "fresh nodes, no members yet"
+    _until(lab, before="join")
+    assert plan_finalize(lab.observe(), 3) == Plan()
     _until(lab)
     assert sorted(m.name for m in lab.machines.values()) == ["z-a1", "z-a2", "z-a3"]
     assert plan_finalize(lab.observe(), 3) == Plan()

@@ -280,14 +280,18 @@ def _only_there(world: World, old: tuple[Node, ...]) -> Iterator[Finding]:
 
 
 def _old_nodes(world: World, prior: Prior) -> tuple[Node, ...]:
-    """The platform's nodes at the old servers' addresses, members and new ones left out."""
+    """The platform's nodes at the old servers' addresses, by name; no members.
+
+    Once the old generation is given up its places are free: what does not hold its database is
+    of a later one.
+    """
     old = {server.address for server in prior.zone.servers}
     old -= {m.server.address for m in world.members}
-    return tuple(
-        node
-        for node in sorted(world.nodes, key=lambda n: n.spec.name)
-        if node.spec.address in old and node.spec.image_digest != prior.image_digest
-    )
+    there = (n for n in sorted(world.nodes, key=lambda n: n.spec.name) if n.spec.address in old)
+    if prior.phase is not PriorPhase.FINAL:
+        return tuple(there)
+    seen = ((node, world.node_facts.get(node.spec.name)) for node in there)
+    return tuple(node for node, facts in seen if facts is None or facts.schema == prior.schema)
 
 
 def _quorum(world: World) -> Quorum:
