@@ -20,19 +20,22 @@ from tests.simulation.schedules import drawn
 CHUNK = 100
 
 
-def play_seeds(seeds: range) -> tuple[list[tuple[int, str]], Counter[str], Counter[str]]:
-    """Play some; seeds that failed with why, what the tool ended with, and what fell."""
+def play_seeds(
+    seeds: range,
+) -> tuple[list[tuple[int, str]], Counter[str], Counter[str], Counter[str]]:
+    """Play some; seeds that failed with why, how they ended, what runs ended with, what fell."""
     concurrent.futures.ThreadPoolExecutor = AtOnce
-    failed, refusals, fallen = [], Counter[str](), Counter[str]()
+    failed, ends, refusals, fallen = [], Counter[str](), Counter[str](), Counter[str]()
     for seed in seeds:
         try:
             outcome = play(drawn(seed))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its seed
             failed.append((seed, f"{type(error).__name__}: {error}"))
         else:
+            ends[outcome.end] += 1
             refusals += outcome.refusals
             fallen += outcome.fallen
-    return failed, refusals, fallen
+    return failed, ends, refusals, fallen
 
 
 def one(seed: int) -> int:
@@ -51,12 +54,13 @@ def many(seeds: range, jobs: int, *, stop_after: int) -> int:
     begin = time.monotonic()
     chunks = [seeds[i : i + CHUNK] for i in range(0, len(seeds), CHUNK)]
     failed: list[tuple[int, str]] = []
-    refusals, fallen, played = Counter[str](), Counter[str](), 0
+    ends, refusals, fallen, played = Counter[str](), Counter[str](), Counter[str](), 0
     with multiprocessing.Pool(jobs) as pool:
         for chunk, result in zip(chunks, pool.imap(play_seeds, chunks), strict=True):
             failed += result[0]
-            refusals += result[1]
-            fallen += result[2]
+            ends += result[1]
+            refusals += result[2]
+            fallen += result[3]
             played += len(chunk)
             for seed, why in result[0]:
                 print(f"seed {seed}: {why[:300]}", flush=True)
@@ -64,6 +68,7 @@ def many(seeds: range, jobs: int, *, stop_after: int) -> int:
                 break
     seconds = time.monotonic() - begin
     print(f"{played} schedules in {seconds:.0f} s, {len(failed)} violations")
+    print("in the end:", ", ".join(f"{end} {n}" for end, n in ends.most_common()))
     print("what fell:", ", ".join(f"{kind} {n}" for kind, n in fallen.most_common()))
     print("the tool ended with:")
     for words, count in refusals.most_common(25):

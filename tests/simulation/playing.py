@@ -30,12 +30,12 @@ class Outcome:
     """What became of a schedule.
 
     :ivar refusals: what the tool ended with, each with how often.
-    :ivar done: the zone was rolled in the end.
+    :ivar end: how it ended.
     """
 
     runs: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
-    done: bool = False
+    end: str = "under way"
     fallen: Counter[str] = field(default_factory=Counter)
 
 
@@ -98,12 +98,13 @@ class Play:
                 # A fault took it for good: there is no more than to say so.
                 said = ("no leader", "unreachable")
                 insist(any(words in self._last_words for words in said), self._last_words)
+                self.outcome.end = "stopped: the majority is gone"
                 return self.outcome
             self.cluster.clock.sleep(AGAIN_AFTER_S)
             self._operate()
         else:
             insist(False, f"stuck after all was healed: {self._last_words}")
-        self.outcome.done = True
+        self.outcome.end = "rolled"
         assert_rolled(self.cluster, self.goal)
         return self.outcome
 
@@ -136,6 +137,7 @@ class Play:
         """A zone of one cannot be rolled: that is said, and nothing is changed."""
         insist(not self._run(), "a zone of one was rolled")
         insist("one server" in self._last_words, self._last_words)
+        self.outcome.end = "refused: a zone of one"
         insist(self.cluster.platform.nodes() == () or self.schedule.own, "a node was made")
         images = {node.spec.image_digest for node in self.cluster.platform.nodes()}
         insist(images <= {OLD.digest}, "a node was made")
