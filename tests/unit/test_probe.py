@@ -14,6 +14,7 @@ from onebaton.model import Health, Member, RaftState, Server, World, Zone
 from onebaton.plan.actions import CutOver
 from onebaton.rollout.gaps import Gap, Kind
 from onebaton.rollout.probe import MAX_UNANSWERED, PREFIX, VIP_TARGET, Probe, gap_rows
+from onebaton.steps.seeing import CHECK_PREFIX
 from onebaton.wiring.probing import Watched
 
 VIP = endpoint("10.0.0.100")
@@ -294,12 +295,22 @@ def test_leftovers_of_earlier_runs_go_and_those_of_later_ones_stay():
         900: f"{PREFIX}999-abcdef-VIP",
         901: f"{PREFIX}1001-abcdef-VIP",
         902: f"{PREFIX}of somebody",
+        903: f"{CHECK_PREFIX}abcdef",
     }
     scene.start()
     scene.run(1)
     scene.clock.release()
-    assert scene.probe.stop().removed == 2
+    assert scene.probe.stop().removed == 3
     assert set(scene.api.pool) == {901, 902}
+
+
+def test_what_a_killed_run_left_can_be_removed_without_probing():
+    scene = Scene()
+    scene.api.pool |= {900: f"{PREFIX}999-abcdef-VIP", 901: "somebody's"}
+    scene.clock.release()
+    result = scene.probe.stop()
+    assert (result.removed, result.problem, result.gaps) == (1, None, ())
+    assert scene.api.pool == {901: "somebody's"}
 
 
 def test_cleaning_goes_through_whoever_lets_it():

@@ -17,6 +17,7 @@ from typing import Self
 from onebaton.errors import OnebatonError, UnavailableError, ZoneRefusal
 from onebaton.ports import Clock, ZoneApi
 from onebaton.rollout.gaps import Gap, Kind, Ledger, Outcome, gap_of
+from onebaton.steps.seeing import CHECK_PREFIX
 from onebaton.views import GapRow
 
 #: The target that clients use; writes go through it at the full rate.
@@ -326,16 +327,16 @@ class Probe:
             order = sorted(
                 self._lanes, key=lambda lane: (lane.target != VIP_TARGET, -(lane.ledger.end or 0))
             )
-        return tuple(dict.fromkeys(lane.endpoint for lane in order))
+        return tuple(dict.fromkeys(lane.endpoint for lane in order)) or (self._vip_endpoint,)
 
     def _is_leftover(self, name: str) -> bool:
-        """A document of this probe, or of one that began before it and is no more.
+        """A document of this probe, or of a run that is no more: a probe's or a step's.
 
-        One probe runs at a time (a run holds the lock); a later one's documents are left to it.
+        One run holds the lock at a time, and its steps are over; a later one's are left to it.
         """
         began = name.removeprefix(PREFIX).partition("-")[0]
         earlier = began.isdecimal() and int(began) < self._run_began
-        return earlier or name.startswith(self._run_prefix)
+        return earlier or name.startswith((self._run_prefix, CHECK_PREFIX))
 
 
 class _Cleaning:
@@ -353,7 +354,7 @@ class _Cleaning:
     def run(self) -> None:
         """Remove them; ``problem`` is set if any may be left."""
         until = time.monotonic() + CLEANING_S
-        problem = None if not self._endpoints else self.problem
+        problem = self.problem
         for endpoint in self._endpoints:
             if time.monotonic() > until:
                 break
@@ -367,7 +368,7 @@ class _Cleaning:
         self.problem = problem
 
     def _remove_through(self, endpoint: str, until: float) -> None:
-        for number, name in self._api.documents(endpoint, PREFIX).items():
+        for number, name in self._api.documents(endpoint, "onebaton-").items():
             if self._is_leftover(name):
                 if time.monotonic() > until:
                     raise UnavailableError("removing them takes too long")

@@ -132,7 +132,7 @@ def rollout(options: Options) -> ReportView:
 
     from onebaton.plan.roll import plan_roll
     from onebaton.rollout.cut_report import CutReport
-    from onebaton.wiring.probing import probing
+    from onebaton.wiring.probing import probing, sweep
 
     def seen(world: World) -> None:
         watch.seen(world)
@@ -154,6 +154,7 @@ def rollout(options: Options) -> ReportView:
             verb = "cut over" if told.is_cut_over else "rolled"
             title = f"zone {cluster.config.zone.name} {verb} to {wanted.image.version}"
             if not steps.actions:
+                sweep(cluster)
                 return report(cluster, run, title, (), nothing=told.notes())
             rehearsal = wanted.cut.rehearsal
             left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()

@@ -66,13 +66,27 @@ class Watched(Unwatched):
 @contextlib.contextmanager
 def probing(cluster: Cluster) -> Iterator[Unwatched]:
     """Probe the zone while the block runs."""
+    if not cluster.config.rollout.probe.enabled:
+        yield Unwatched()
+        return
+    probe = _probe(cluster)
+    probe.start()
+    try:
+        yield Watched(probe)
+    finally:
+        _end(cluster, probe)
+
+
+def sweep(cluster: Cluster) -> None:
+    """Remove what a run left that was killed after its last step: no probe comes after it."""
+    _end(cluster, _probe(cluster))
+
+
+def _probe(cluster: Cluster) -> Probe:
     from onebaton.rollout.probe import Probe
 
     settings = cluster.config.rollout.probe
-    if not settings.enabled:
-        yield Unwatched()
-        return
-    probe = Probe(
+    return Probe(
         # An address that nobody holds for a moment does not refuse; do not wait for it long.
         cluster.bounded_api(settings.timeout_s, connect_timeout_s=0.5),
         cluster.clock,
@@ -81,10 +95,9 @@ def probing(cluster: Cluster) -> Iterator[Unwatched]:
         member_write_rate_hz=settings.member_write_rate_hz,
         timeout_s=settings.timeout_s,
     )
-    probe.start()
-    try:
-        yield Watched(probe)
-    finally:
-        problem = probe.stop().problem
-        if problem is not None:
-            cluster.reporter.warn(problem)
+
+
+def _end(cluster: Cluster, probe: Probe) -> None:
+    problem = probe.stop().problem
+    if problem is not None:
+        cluster.reporter.warn(problem)
