@@ -2,10 +2,22 @@
 
 import re
 import signal
+import time
 
 import pytest
 from tests.e2e.conftest import OLD, wait_whole
-from tests.faults.trial import OK, Command, Transition, Trial
+from tests.faults.trial import (
+    DEADLINE,
+    LOOK_S,
+    MOST_RUNS,
+    OK,
+    REFUSED,
+    UNAVAILABLE,
+    Command,
+    Transition,
+    Trial,
+    told,
+)
 
 pytestmark = [pytest.mark.faults]
 
@@ -29,22 +41,49 @@ def kill_at_each_transition(zone: Trial, *words: str) -> list[Transition]:
                     command.signal(signal.SIGKILL)
                     killed_at.append(seen[-1])
                     break
+                time.sleep(LOOK_S)
             outcome = command.finish()
         finally:
             if command.process.poll() is None:
                 command.process.kill()
         if outcome.status != -signal.SIGKILL:
-            outcome.show("the last run")
-            assert outcome.status == OK, outcome.err
-            return killed_at
-        zone_has_a_leader(zone)
+            if outcome.status == OK:
+                return killed_at
+            told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
+        zone.served()
     raise AssertionError(f"not done after {MAX_RUNS} runs: {killed_at}")
 
 
-def zone_has_a_leader(zone: Trial) -> None:
-    """A hand-over may be under way when its tool is killed: the election ends without it."""
-    if zone.lab.running() and any(zone.lab.raft(address) for address in zone.lab.running()):
-        zone.leader()
+def kill_in_the_middle(zone: Trial, into_s: dict[str, tuple[float, ...]]) -> list[str]:
+    """Run a rollout again and again; it is killed so many seconds after a step has begun.
+
+    :param into_s: when, by kind of step, one run for each.
+    :returns: ids of the steps in which it was killed; the run after the last one came to its end.
+    """
+    killed_in: list[str] = []
+    for kind, times in into_s.items():
+        for seconds in times:
+            killed_in.append(kill_into(zone, f"{kind}:", seconds))
+            zone.served()
+    zone.rollout_ends()
+    return killed_in
+
+
+def kill_into(zone: Trial, kind: str, seconds: float) -> str:
+    """Run a rollout and kill it so many seconds into such a step; the step's id."""
+    for _ in range(MOST_RUNS):
+        with zone.rollout() as command:
+            started = command.reached("started", kind)
+            if started is not None:
+                time.sleep(seconds)
+                command.signal(signal.SIGKILL)
+            outcome = command.finish()
+        if started is not None:
+            assert outcome.status == -signal.SIGKILL, outcome.err
+            return started.step
+        told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
+        zone.served()
+    raise AssertionError(f"no {kind} within {MOST_RUNS} runs")
 
 
 def kinds(transitions: list[Transition], event: str) -> dict[str, int]:
@@ -71,6 +110,25 @@ def test_a_roll_killed_at_every_transition(zone: Trial):
     zone.require_end(writes)
     assert kinds(killed_at, "done") == every_step
     assert kinds(killed_at, "started") == every_step
+
+
+def test_a_roll_killed_in_the_middle_of_its_steps(zone: Trial):
+    """While machines boot, a dump runs, a server starts, stops, or hands over."""
+    with zone.writes() as writes:
+        killed_in = kill_in_the_middle(
+            zone,
+            {
+                "provision": (0.3, 1.0, 2.0),
+                "seed": (0.3, 1.0),
+                "join": (0.5, 1.5, 3.0),
+                "refresh": (0.5, 2.0),
+                "retire": (0.3,),
+                "hand-over": (0.5,),
+                "destroy": (0.5, 1.0),
+            },
+        )
+    print(*killed_in, sep="\n")  # noqa: T201 - for a human to judge
+    zone.require_end(writes)
 
 
 def test_a_bootstrap_killed_at_every_transition(trial: Trial):

@@ -1,0 +1,42 @@
+"""The leader dies while a roll is under way, and a hook that does not take the virtual IP."""
+
+import contextlib
+
+import pytest
+from tests.faults.faults import HOOK, hook_broken, kill_server
+from tests.faults.trial import DEADLINE, FAILED, OK, REFUSED, UNAVAILABLE, Trial, told
+
+pytestmark = [pytest.mark.faults]
+
+#: Steps during which the leader dies, one after the other in one roll.
+PHASES = ("seed:", "join:", "refresh:", "retire:", "hand-over:")
+
+
+def test_the_leader_dies_in_each_phase(zone: Trial):
+    with zone.writes() as writes:
+        for phase in PHASES:
+            with zone.rollout() as command:
+                with command.frozen_at("started", phase):
+                    kill_server(zone.lab, zone.leader())
+                outcome = command.finish()
+            # A step that does without the leader may come to its end; the next one does not.
+            if outcome.status != OK:
+                told(outcome, (FAILED, REFUSED, UNAVAILABLE, DEADLINE))
+            zone.at_rest()
+        zone.rollout_ends()
+    zone.require_end(writes)
+
+
+def test_the_hook_of_the_new_leader_fails(zone: Trial):
+    with zone.writes() as writes:
+        with zone.rollout() as command, contextlib.ExitStack() as fault:
+            with command.frozen_at("started", "hand-over:"):
+                fault.enter_context(hook_broken(zone.lab, zone.new(1)))
+            told(command.finish(), DEADLINE, "virtual IP")
+            assert zone.lab.leader() == zone.new(1)
+            assert zone.vip_holders() == []
+        # The hook is whole again. It runs when a leader is elected, or by hand.
+        zone.lab.ssh(zone.new(1), f"sudo -u oneadmin {HOOK} leader eth0 {zone.lab.net}.100/24")
+        zone.at_rest()
+        zone.rollout_ends()
+    zone.require_end(writes)
