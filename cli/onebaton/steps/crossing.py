@@ -31,7 +31,6 @@ class Crossing:
     :param server: that server, as the new zone's list will name it.
     :param old: the old generation.
     :param leader: the old server that leads or led.
-    :param election_timeout_ms: short: it is the one to lead.
     """
 
     site: Site
@@ -39,7 +38,6 @@ class Crossing:
     server: Server
     old: tuple[OldServer, ...]
     leader: OldServer
-    election_timeout_ms: int
 
     def freeze(self) -> None:
         """Stop and mask all old servers; from here on nothing is acknowledged."""
@@ -115,12 +113,6 @@ class Crossing:
             with self._timed("database migrated"):
                 left_s = self._time_left(prior, site.timeouts.seed_s)
                 site.standby.upgrade(self.host, timeout_s=left_s)
-        site.frontends.configure(
-            self.host,
-            server_id=self.server.id,
-            election_timeout_ms=self.election_timeout_ms,
-            server_ids=(self.server.id,),
-        )
 
     def release(self) -> None:
         """Give the held stand-by its real list: the point of no return is its next candidacy.

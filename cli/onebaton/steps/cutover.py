@@ -68,9 +68,7 @@ class CutOverStep:
 
     @property
     def _crossing(self) -> Crossing:
-        return Crossing(
-            self.site, self.host, self.server, self.old, self._leader, self.election_timeout_ms
-        )
+        return Crossing(self.site, self.host, self.server, self.old, self._leader)
 
     def check(self) -> Check:
         """Blocked unless the old leader leads and the new node is ready for its place.
@@ -126,6 +124,13 @@ class CutOverStep:
             follow_closely(self.site, source, self.host)
             require_warm_parity(self.site, source, self.host)
         else:
+            # The migrator works as the database's own user, which a seed does not bring along.
+            self.site.frontends.configure(
+                self.host,
+                server_id=self.server.id,
+                election_timeout_ms=self.election_timeout_ms,
+                server_ids=(self.server.id,),
+            )
             ship_until_level(self.site, source, self.host)
             require_parity_before_start(self.site, source, self.host)
         expected_leader(self.site, self._leader.server)
