@@ -130,10 +130,22 @@ class StandBy(Protocol):
         """One heartbeat that carries nothing, sent on the node itself."""
         ...
 
-    def release(self, host: Host, *, server: Server) -> None:
-        """Hooks, unit and lock as they belong; no fence; the real list: this server alone.
+    def loosen(self, host: Host, *, server: Server) -> None:
+        """Hooks, unit and lock as they belong to a serving node; no fence.
 
-        The list is written last: from then on its next candidacy may win.
+        Its list keeps it harmless still. For the time that the last batch takes, once the old
+        servers are stopped.
+
+        :raises StepFailedError: if no ``oned`` runs there, or another one than was held.
+        """
+        ...
+
+    def release(self, host: Host, *, server: Server) -> None:
+        """The real list: this server alone; what :meth:`loosen` does comes first if need be.
+
+        From then on its next candidacy may win.
+
+        :raises StepFailedError: if no ``oned`` runs there, or another one than was held.
         """
         ...
 

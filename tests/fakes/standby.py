@@ -176,13 +176,21 @@ class FakeStandBy:
                 raise UnavailableError(f"oned on {host.name} does not answer")
             self._cluster.raft.heartbeat(oned, term)
 
-    def release(self, host: Host, *, server: Server) -> None:
-        with self._cluster.change(f"open {host.name}", before_s=0.1):
+    def loosen(self, host: Host, *, server: Server) -> None:
+        with self._cluster.change(f"loosen {host.name}"):
             machine = self._asked(host)
             if machine.stage not in (AheadStage.HELD, AheadStage.RELEASED):
                 raise RefusedError(f"nothing is held on {host.name}")
             machine.fenced, machine.enabled, machine.masked = False, True, False
             machine.known_servers = frozenset({server.id})
+
+    def release(self, host: Host, *, server: Server) -> None:
+        if self._asked(host).fenced:
+            self.loosen(host, server=server)
+        with self._cluster.change(f"open {host.name}", before_s=0.1):
+            machine = self._asked(host)
+            if machine.stage not in (AheadStage.HELD, AheadStage.RELEASED):
+                raise RefusedError(f"nothing is held on {host.name}")
             machine.stage = AheadStage.RELEASED
         with self._cluster.change(f"list {host.name}"):
             _list(self._own(self._asked(host), host), server)

@@ -147,14 +147,28 @@ mv -f {INSTANCE}.new {INSTANCE}
 """
 
 
-def release_script(server_id: int) -> str:
+def loosen_script(server_id: int) -> str:
     """Everything as it belongs to a serving node, but the list; ``oned`` goes on running.
 
-    The unit is read anew by systemd once for all changes, because it takes its time. The stage
-    is written before the fence goes: who finds it released finds a list that may be real.
+    The unit is read anew by systemd once for all changes, because it takes its time.
     """
     return f"""{_FUNCTIONS}
+{_loosen(server_id)}"""
+
+
+def release_script(server_id: int) -> str:
+    """The same unless it was done, then the stage: who finds it finds a list that may be real."""
+    return f"""{_FUNCTIONS}
+if [ -e {DROP_IN} ] || nft list table inet {FENCE} >/dev/null 2>&1; then
+{_loosen(server_id)}
+fi
 runs || exit {NOT_RUNNING}
+{aheadscripts.set_stage_script(AheadStage.RELEASED)}
+"""
+
+
+def _loosen(server_id: int) -> str:
+    return f"""runs || exit {NOT_RUNNING}
 # Without the drop-in it was let go before, and systemd may have started it again since.
 if [ -e {DROP_IN} ] && [ "$(instance)" != "$(cat {INSTANCE} 2>/dev/null || true)" ]; then
   exit {ANOTHER}
@@ -167,9 +181,7 @@ systemctl enable --quiet --no-reload "$unit"
 systemctl daemon-reload
 if [ -e {LOCK_ASIDE} ]; then mv -f {LOCK_ASIDE} {LOCK}; fi
 arm_hooks
-{aheadscripts.set_stage_script(AheadStage.RELEASED)}
 lower_fence
-runs || exit {NOT_RUNNING}
 """
 
 

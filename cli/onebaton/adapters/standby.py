@@ -148,11 +148,13 @@ class SshStandBy:
         door = self._door(host)
         self._zone(door).heartbeat(door.endpoint, term)
 
-    def release(self, host: Host, *, server: Server) -> None:
-        """See ``StandBy.release``.
+    def loosen(self, host: Host, *, server: Server) -> None:
+        """See ``StandBy.loosen``."""
+        what = f"giving oned on {host.name} its ways back"
+        self._run(host, holdscripts.loosen_script(server.id), what)
 
-        :raises StepFailedError: if no ``oned`` runs there, or another one than was held.
-        """
+    def release(self, host: Host, *, server: Server) -> None:
+        """See ``StandBy.release``."""
         what = f"letting oned on {host.name} go"
         self._run(host, holdscripts.release_script(server.id), what)
         self._databases.list_alone(host, server=server)

@@ -4,6 +4,7 @@ Everything here is short, waits in small intervals, and tells how long it took: 
 the outage goes.
 """
 
+import concurrent.futures
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -80,7 +81,10 @@ class Crossing:
         :raises StepFailedError: if a row differs, or the last record did not come.
         """
         source, index = self.leader.host, cut_index(prior)
-        with self._timed("last records migrated"):
+        pool = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="cut")
+        with self._timed("last records migrated"), pool:
+            # Meanwhile: of what keeps it harmless its list is enough, now that nobody serves.
+            loosened = pool.submit(self.site.standby.loosen, self.host, server=self.server)
             batch = self.site.standby.follow(
                 source,
                 self.host,
@@ -88,6 +92,7 @@ class Crossing:
                 left_alone=self.site.left_alone,
                 timeout_s=self._time_left(prior, self.site.timeouts.catch_up_s),
             )
+            loosened.result()
         self._require_reached(batch.reached.last_applied, index)
         with self._timed("last rows compared"):
             differing = self.site.standby.differing_rows(source, self.host)
