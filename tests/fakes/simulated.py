@@ -234,7 +234,7 @@ class SimulatedCluster:
         if server is None:
             return
         machine = self.machines.get(self.endpoints.get(server.endpoint, ""))
-        stopped = machine is not None and not machine.active and machine.masked
+        stopped = machine is None or (not machine.active and machine.masked)
         insist(stopped, f"{server.name} is deleted and not stopped and masked")
 
     # Machines
@@ -286,8 +286,11 @@ class SimulatedCluster:
         self.point(f"before {what} {spec.name}")
         if what == "destroy" and self.guarded:
             listed = {s.address for s in self.servers.values()}
-            insist(spec.address not in listed, f"{spec.name} is destroyed, and a member")
-            insist(spec.name not in self.raft.oneds, f"{spec.name} is destroyed, and runs")
+            # What cannot be reached can only be ended with its machine.
+            silent = not self.machines[spec.name].reachable
+            insist(silent or spec.address not in listed, f"{spec.name} is destroyed, a member")
+            oned = self.raft.oneds.get(spec.name)
+            insist(oned is None or silent or self.is_held(oned), f"{spec.name} runs, destroyed")
 
     def _changed(self, what: str, node: Node) -> None:
         name = node.spec.name
@@ -296,6 +299,7 @@ class SimulatedCluster:
             self.endpoints.pop(endpoint(node.spec.address), None)
             self.raft.oneds.pop(name, None)
             self.terms.pop(name, None)
+            self.ready_at.pop(name, None)
         else:
             image = self._images[node.spec.image_digest]
             self.machines[name] = FakeMachine(

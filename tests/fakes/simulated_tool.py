@@ -21,6 +21,7 @@ from tests.fakes.zone import endpoint
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import OnebatonError, UnavailableError
 from onebaton.model import Image, Secret, Vip, World
+from onebaton.plan.abort import plan_abort
 from onebaton.plan.actions import Action, Plan
 from onebaton.plan.bootstrap import plan_bootstrap
 from onebaton.plan.roll import plan_roll
@@ -76,6 +77,10 @@ class Tool:
     def finalize(self) -> list[str]:
         """Make a cut-over final; ids of the steps taken."""
         return self._run(self.observe, lambda world: plan_finalize(world, self.wanted.size))
+
+    def abort(self) -> list[str]:
+        """Go back to the generation that a roll began with; ids of the steps taken."""
+        return self._run(self.observe, lambda world: plan_abort(self.wanted, world))
 
     def observe(self) -> World:
         addresses = [address for slot in self.wanted.slots.values() for address in slot]

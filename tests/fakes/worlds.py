@@ -45,6 +45,7 @@ from onebaton.plan.actions import (
     Action,
     CutOver,
     Destroy,
+    Fence,
     Found,
     GiveUp,
     HandOver,
@@ -243,6 +244,11 @@ class Lab:
                 ]
             case Retire(server=server):
                 return [lambda: self._stop_for_good(server), lambda: self._delete(server)]
+            case Fence(server=server):
+                return [
+                    lambda: self._fence(server),
+                    lambda: self._delete(server),
+                ]
             case HandOver():
                 return self._hand_over(action)
             case Restore(node=node):
@@ -478,6 +484,15 @@ class Lab:
         machine.stage = machine.warm = None
         if machine.server_id == self.leader:
             machine.known = frozenset(s.id for s in self.servers)
+
+    def _fence(self, server: Server) -> None:
+        machine = self.machine_of(server)
+        if machine is None:
+            return
+        insist(server.id != self.leader, f"{server.name} leads, and its machine is destroyed")
+        insist(machine.facts() is None, f"{server.name} could have been asked to stop")
+        insist(machine.spec is not None, f"{server.name} is a machine of somebody else")
+        del self.machines[server.address]
 
     def _destroy(self, name: str) -> None:
         machine = self.named(name)

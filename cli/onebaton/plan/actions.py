@@ -119,6 +119,25 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """Let the platform destroy a server's machine, see it gone, then delete the server.
+
+    For a machine that cannot be asked to stop: only one that is gone stands for no election.
+    It comes back only as a new one.
+
+    :param node: name of its machine.
+    """
+
+    server: Server
+    node: str
+
+    @property
+    def id(self) -> str:
+        """``fence:1:z-b2``: id of the server, name of its machine."""
+        return f"fence:{self.server.id}:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
 class HandOver:
     """Cut the leader off and let the chosen server win the election.
 
@@ -259,6 +278,7 @@ Action = (
     | Join
     | Refresh
     | Retire
+    | Fence
     | HandOver
     | Restore
     | Destroy

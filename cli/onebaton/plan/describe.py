@@ -9,6 +9,7 @@ from onebaton.plan.actions import (
     Action,
     CutOver,
     Destroy,
+    Fence,
     Found,
     GiveUp,
     HandOver,
@@ -165,6 +166,8 @@ def what(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one sentence an act
             return f"restart {node}" + (", steered to lead" if steered else "")
         case Retire(server=server):
             return f"retire server {server.id} ({server.name})"
+        case Fence(server=server, node=node):
+            return f"destroy {node}, which does not answer, and retire server {server.id}"
         case HandOver(from_server=old, to_server=new):
             return f"hand over from server {old.id} ({old.name}) to {new}"
         case Restore(node=node):

@@ -12,6 +12,7 @@ from onebaton.plan.actions import (
     Action,
     CutOver,
     Destroy,
+    Fence,
     Found,
     GiveUp,
     HandOver,
@@ -67,7 +68,7 @@ def worst_moment(  # noqa: PLR0911 - one case an action
             return quorum if listed else quorum.adding()
         case Refresh():
             return quorum.stopping()
-        case Retire(server=server):
+        case Retire(server=server) | Fence(server=server):
             down = any(m.server.id == server.id for m in scene.down)
             return quorum if down else quorum.stopping()
         case HandOver():

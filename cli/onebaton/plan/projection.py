@@ -28,6 +28,7 @@ from onebaton.plan.actions import (
     Action,
     CutOver,
     Destroy,
+    Fence,
     Found,
     GiveUp,
     HandOver,
@@ -62,6 +63,8 @@ def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911, PLR0912 - on
             return _refresh(scene, action)
         case Retire():
             return _retire(scene, action)
+        case Fence():
+            return _fence(scene, action)
         case HandOver():
             return _hand_over(scene, action)
         case Restore():
@@ -240,6 +243,13 @@ def _retire(scene: Scene, action: Retire) -> World:
         facts = facts | {node.spec.name: stopped}
     left = tuple(m for m in world.members if m is not gone)
     return _listing(replace(world, node_facts=facts), left)
+
+
+def _fence(scene: Scene, action: Fence) -> World:
+    world = scene.world
+    left = tuple(m for m in world.members if m.server.id != action.server.id)
+    nodes = tuple(n for n in world.nodes if n.spec.name != action.node)
+    return _listing(replace(world, nodes=nodes), left)
 
 
 def _hand_over(scene: Scene, action: HandOver) -> World:

@@ -9,6 +9,7 @@ from onebaton.plan.actions import (
     Action,
     CutOver,
     Destroy,
+    Fence,
     Found,
     GiveUp,
     HandOver,
@@ -24,6 +25,7 @@ from onebaton.plan.actions import (
 )
 from onebaton.steps.cutover import CutOverStep
 from onebaton.steps.destroy import DestroyStep
+from onebaton.steps.fence import FenceStep
 from onebaton.steps.found import FoundStep
 from onebaton.steps.generation import old_generation, prior_of, server_to_be
 from onebaton.steps.giveup import GiveUpStep
@@ -162,7 +164,7 @@ class Builder:
             self._timeout_ms(steered=action.steered),
         )
 
-    def _with_leader(self, action: Refresh | Retire | Restore, world: World) -> Step:
+    def _with_leader(self, action: Refresh | Retire | Fence | Restore, world: World) -> Step:
         site = self.site
         leader = _leader(world)
         match action:
@@ -179,6 +181,8 @@ class Builder:
             case Retire():
                 host = self._host_of(action.server, world)
                 return RetireStep(action.id, site, host, action.server, leader)
+            case Fence():
+                return FenceStep(action.id, site, action.node, action.server, leader)
             case Restore():
                 host = self._host(action.node, world)
                 return RestoreStep(action.id, site, host, server_of(world, action.node))
