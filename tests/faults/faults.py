@@ -106,8 +106,15 @@ def revive(lab: Lab, address: str) -> None:
 
 
 def put_away(lab: Lab, address: str) -> None:
-    """Stop and mask a server, as the tool's own message says."""
-    lab.ssh(address, f"systemctl stop {UNIT}; systemctl mask {UNIT}")
+    """Stop and mask a server, as the tool's own message says; one that stands for election too.
+
+    Such a one does not end on SIGTERM for a long time.
+    """
+    lab.ssh(
+        address,
+        f"systemctl mask {UNIT}; systemctl kill --signal=KILL {UNIT}; systemctl stop {UNIT}; "
+        f"systemctl reset-failed {UNIT} || true",
+    )
 
 
 # Secrets, databases, disks

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from tests.faults.faults import HOOK, hook_broken, kill_server
-from tests.faults.trial import DEADLINE, FAILED, OK, REFUSED, UNAVAILABLE, Trial, told
+from tests.faults.trial import DEADLINE, FAILED, REFUSED, UNAVAILABLE, Trial, told
 
 pytestmark = [pytest.mark.faults]
 
@@ -15,14 +15,10 @@ PHASES = ("seed:", "join:", "refresh:", "retire:", "hand-over:")
 def test_the_leader_dies_in_each_phase(zone: Trial):
     with zone.writes() as writes:
         for phase in PHASES:
-            with zone.rollout() as command:
-                with command.frozen_at("started", phase):
-                    kill_server(zone.lab, zone.leader())
-                outcome = command.finish()
+            outcome = zone.rollout_under(phase, lambda: kill_server(zone.lab, zone.leader()))
             # A step that does without the leader may come to its end; the next one does not.
-            if outcome.status != OK:
-                told(outcome, (FAILED, REFUSED, UNAVAILABLE, DEADLINE))
-            zone.at_rest()
+            told(outcome, (FAILED, REFUSED, UNAVAILABLE, DEADLINE))
+            zone.served()
         zone.rollout_ends()
     zone.require_end(writes)
 
@@ -37,6 +33,6 @@ def test_the_hook_of_the_new_leader_fails(zone: Trial):
             assert zone.vip_holders() == []
         # The hook is whole again. It runs when a leader is elected, or by hand.
         zone.lab.ssh(zone.new(1), f"sudo -u oneadmin {HOOK} leader eth0 {zone.lab.net}.100/24")
-        zone.at_rest()
+        zone.served()
         zone.rollout_ends()
     zone.require_end(writes)

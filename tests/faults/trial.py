@@ -9,7 +9,7 @@ import os
 import signal
 import time
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,9 @@ from tests.faults.faults import LeadersSeen
 
 OK, FAILED, PENDING, REFUSED, UNAVAILABLE, DEADLINE = 0, 1, 3, 4, 69, 75
 #: So often a rollout is repeated that nothing is wrong with.
-MOST_RUNS = 3
+MOST_RUNS = 5
+#: A server that died is back and level after so long.
+PAUSE_S = 4.0
 #: How often the journal is looked at.
 LOOK_S = 0.004
 #: Records that a follower under writes may be behind and be at rest.
@@ -83,6 +85,12 @@ class Command(Running):
         """Freeze the run at a transition of the step whose id begins so, for as long as that."""
         found = self.reached(event, step)
         assert found is not None, f"ended before {event} {step}:\n{''.join(self._err)}"
+        with self.frozen():
+            yield
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze the run here and now."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -290,7 +298,7 @@ class Trial:
         """Run a rollout to its good end.
 
         On a machine that has too much to do a server may miss heartbeats: a run that stops for
-        it says so, and is repeated once the zone is at rest, as its message asks for.
+        it says so, and is repeated once the zone is served, as its message asks for.
         """
         for _ in range(MOST_RUNS):
             with self.rollout() as command:
@@ -298,9 +306,27 @@ class Trial:
             if outcome.status == OK:
                 outcome.show("rollout, gone on with")
                 return outcome
-            told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
-            self.at_rest()
+            self._again_after(outcome)
         raise AssertionError(f"not done after {MOST_RUNS} runs:\n{outcome.err}")
+
+    def rollout_under(self, step: str, fault: Callable[[], object]) -> Outcome:
+        """Run a rollout to its end; the fault comes about when such a step has begun."""
+        for _ in range(MOST_RUNS):
+            with self.rollout() as command:
+                reached = command.reached("started", step)
+                if reached is not None:
+                    with command.frozen():
+                        fault()
+                outcome = command.finish()
+            if reached is not None:
+                return outcome
+            self._again_after(outcome)
+        raise AssertionError(f"no {step} within {MOST_RUNS} runs:\n{outcome.err}")
+
+    def _again_after(self, outcome: Outcome) -> None:
+        told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
+        self.served()
+        time.sleep(PAUSE_S)
 
 
 @dataclass(frozen=True)
