@@ -82,7 +82,7 @@ class Churn(Clients):
         vip: str,
         members: Callable[[], tuple[str, ...]],
         *,
-        hz: float = 15.0,
+        hz: float = 5.0,
     ) -> None:
         super().__init__(session, vip, members)
         self._hz = hz

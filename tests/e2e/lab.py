@@ -189,9 +189,9 @@ class Lab:
         zone = ET.fromstring(self.call(endpoint or self.vip, "one.zone.info", 0, False))
         return {s.findtext("NAME"): s.findtext("ENDPOINT") for s in zone.iter("SERVER")}
 
-    def documents(self, endpoint: str) -> dict[int, str]:
-        """Names of the documents that one server has, by id."""
-        pool = self.call(endpoint, "one.documentpool.info", -2, -1, -1, DOCUMENT_TYPE)
+    def documents(self, endpoint: str, document_type: int = DOCUMENT_TYPE) -> dict[int, str]:
+        """Names of the documents of a type that one server has, by id."""
+        pool = self.call(endpoint, "one.documentpool.info", -2, -1, -1, document_type)
         return {
             int(d.findtext("ID")): d.findtext("NAME") for d in ET.fromstring(pool).iter("DOCUMENT")
         }
@@ -254,8 +254,13 @@ class Lab:
         """``onebaton status --json``."""
         return json.loads(self.onebaton("status", "--json", capture=True, timeout_s=60))
 
-    def problems(self, traffic: Traffic, *, generation: str, version: str) -> list[str]:
-        """What is not as a completed roll must leave it; empty if all is well."""
+    def problems(
+        self, traffic: Traffic, *, generation: str, version: str, kept: str = ""
+    ) -> list[str]:
+        """What is not as a completed roll must leave it; empty if all is well.
+
+        :param kept: a generation whose machines must still be there.
+        """
         found: list[str] = []
         addresses = self.addresses(generation)
         wanted = {self.endpoint(address) for address in addresses}
@@ -268,7 +273,7 @@ class Lab:
             seen = self.call(endpoint, "one.system.version")
             if seen != version:
                 found.append(f"{address} runs {seen}")
-            have = self.documents(endpoint)
+            have = self.documents(endpoint, traffic.document_type)
             lost = {i: n for i, n in traffic.acknowledged.items() if have.get(i) != n}
             if lost:
                 found.append(f"{len(lost)} acknowledged writes are not on {address}: {lost}")
@@ -278,14 +283,20 @@ class Lab:
                 address,
                 "mariadb -N opennebula -e \"SELECT GROUP_CONCAT(table_name SEPARATOR ', ') INTO @t "
                 "FROM information_schema.tables WHERE table_schema = 'opennebula' AND "
-                "table_name NOT IN ('logdb', 'db_versioning', 'local_db_versioning'); "
-                "EXECUTE IMMEDIATE CONCAT('CHECKSUM TABLE ', @t)\"",
+                "table_name NOT IN ('logdb', 'db_versioning', 'local_db_versioning', "
+                "'system_attributes'); EXECUTE IMMEDIATE CONCAT('CHECKSUM TABLE ', @t); "
+                # Term and vote are each server's own.
+                "SELECT name, MD5(body) FROM system_attributes WHERE name <> 'RAFT_STATE'\"",
             )
         if len(set(checksums.values())) != 1:
             found.append(f"checksums differ: {checksums}")
         if len(holders) != 1:
             found.append(f"the virtual IP is held by {holders}")
-        nodes = [f"{self.name}-{generation}{i}" for i in range(1, self.size + 1)]
+        nodes = [
+            f"{self.name}-{one}{i}"
+            for one in sorted({*kept, generation})
+            for i in range(1, self.size + 1)
+        ]
         if self.containers() != nodes:
             found.append(f"containers left: {self.containers()}")
         return found

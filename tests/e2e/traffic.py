@@ -23,7 +23,7 @@ SERVICE_TYPE = 100
 DOCUMENT = '<TEMPLATE><NAME>{}</NAME><BODY>{{"roles":[]}}</BODY></TEMPLATE>'
 
 #: How often somebody writes who does not care who the leader is.
-HAMMER_HZ = 20.0
+HAMMER_HZ = 3.0
 
 
 class DeadlineTransport(xmlrpc.client.Transport):
