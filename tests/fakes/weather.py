@@ -385,10 +385,9 @@ class StormyCluster(SimulatedCluster):
         for name, machine in self.machines.items():
             machine.holds_vip = leader is not None and name == leader.machine
 
-    def forget(self, name: str) -> None:
-        """An operator takes a machine that is gone out of the zone."""
-        server = next((s for s in self.servers.values() if self._machine_of(s) == name), None)
+    def forget(self, server: Server) -> None:
+        """An operator takes a server for good out of the zone whose machine does not run it."""
         leader = self.leader
-        if server is not None and leader is not None:
+        if leader is not None and self._machine_of(server) not in self.raft.oneds:
             index = self.raft.change_servers(leader, server, added=False)
             self.commit(leader, index)

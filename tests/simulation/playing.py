@@ -282,8 +282,11 @@ class Play:
 
     def _operate(self) -> None:
         cluster, words = self.cluster, self._last_words
-        for name in sorted(cluster.gone):
-            cluster.forget(name)
+        for server in tuple(cluster.servers.values()):
+            machine = cluster.endpoints.get(server.endpoint)
+            masked = f"({server.name}) is unhealthy: opennebula.service is masked" in words
+            if masked or machine is None or machine in cluster.gone:
+                cluster.forget(server)
         if "virtual IP" in words:
             cluster.set_vip_right()
         for name, machine in cluster.machines.items():
