@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "show what a rollout would do, and why",
     "rehearse": "try a change of the database schema on a copy",
     "rollout": "bring the zone onto the configured image, step by step",
+    "abort": "give a half-done rollout up: back to the generation it began with",
     "rollback": "take the last cut-over back: the old generation serves again",
     "finalize": "give up the generation that the last cut-over left",
     "status": "show the zone, its servers and their nodes",

@@ -336,3 +336,18 @@ class FinalView:
     destroys: tuple[str, ...] = ()
     stay: tuple[str, ...] = ()
     nothing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AbortView:
+    """What giving a rollout up would do.
+
+    :param version: of OpenNebula, that it was to reach.
+    :param retires: names of servers, in the order in which they leave the zone.
+    :param destroys: names of nodes; none if there is nothing to give up.
+    """
+
+    zone_name: str
+    version: str
+    retires: tuple[str, ...] = ()
+    destroys: tuple[str, ...] = ()

@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fakes.platform import FakePlatform
 from tests.fakes.reporter import ListReporter
 
 from onebaton.adapters.startfile import Choices, write
-from onebaton.model import Image, Prior, PriorPhase, Schema, Zone
+from onebaton.model import Image, NodeSpec, Prior, PriorPhase, Schema, Zone
+from onebaton.plan.underway import Goal
 from onebaton.wiring.cluster import Cluster
 from onebaton.wiring.options import Options
 
@@ -102,3 +104,20 @@ def test_until_it_is_final_a_cut_over_goes_on_with_its_own_image(folder, prior, 
     assert candidates[0] == first
     assert bool(said) == (first != NEWER)
     assert set(candidates) == {OLDER, NEWER}
+
+
+@pytest.mark.parametrize(("made", "first"), [(True, OLDER), (False, NEWER)])
+def test_a_rollout_that_was_begun_goes_on_with_its_own_image(folder, made, first):
+    """Its nodes show that it was; a note without any of them is of no use."""
+    with cluster(folder) as there:
+        platform = FakePlatform({OLDER.name: OLDER.digest})
+        if made:
+            platform.apply([NodeSpec("lab-b1", "10.0.0.21", OLDER.name, OLDER.digest, "b")])
+        there.__dict__["platform"] = platform
+        there.catalogue.add(OLDER)
+        there.catalogue.add(NEWER)
+        there.goals.save(Goal(OLDER.name, OLDER.digest, OLDER.version, 1.0))
+        candidates = there._candidates("7.0.2")
+        said = [note for note in there.reporter.notes if "did not come to its end" in note]
+    assert candidates[0] == first
+    assert bool(said) == made

@@ -29,6 +29,7 @@ from onebaton.errors import (
 from onebaton.model import Image, Schema
 from onebaton.ui.messages import error_block
 from onebaton.views import (
+    AbortView,
     FinalView,
     PlanRow,
     PlanView,
@@ -280,6 +281,29 @@ def test_what_cannot_be_undone_is_asked_and_where_nobody_can_answer_refused(
         assert "--yes" in err
         names = (*view.stops, *view.brings_back) if name == "rollback" else view.destroys
         assert all(one in err for one in names)
+
+
+@pytest.mark.parametrize(
+    ("view", "argv", "status", "is_done"),
+    [
+        (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), [], 2, False),
+        (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), ["--yes"], 0, True),
+        # Nothing to decide on.
+        (AbortView("lab", "6.10.5"), [], 0, True),
+    ],
+)
+def test_an_abort_says_what_leaves_before_it_asks(
+    *, view, argv, status, is_done, monkeypatch, capsys
+):
+    done = []
+    monkeypatch.setattr(wiring, "abort_preview", lambda _options: view)
+    monkeypatch.setattr(
+        wiring, "abort", lambda _options: done.append(view) or ReportView("it is done", ())
+    )
+    assert main.main(["abort", *argv]) == status
+    assert bool(done) == is_done
+    if status == 2:
+        assert "take n4 out of the zone and destroy n4, n5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 130), ("", 130)])

@@ -12,11 +12,15 @@ from onebaton.model import (
     Vip,
     World,
 )
+from onebaton.plan.actions import Destroy, Fence, Plan, Retire
 from onebaton.plan.diagnosis import Diagnosis
 from onebaton.plan.quorum import Quorum
+from onebaton.plan.underway import Goal, half_done
+from onebaton.plan.wanted import Wanted
 from onebaton.rollout.cut_report import kept
 from onebaton.rollout.runner import Taken
 from onebaton.views import (
+    AbortView,
     DiagnosisRow,
     DoctorView,
     GapRow,
@@ -28,8 +32,27 @@ from onebaton.views import (
 )
 
 
-def status_view(world: World, vip: Vip, observed_at: float) -> StatusView:
-    """The zone and its nodes as observed."""
+def abort_view(given_up: Wanted, plan: Plan) -> AbortView:
+    """What an operator decides on.
+
+    :param plan: of giving it up.
+    """
+    leaving = [action for action in plan.actions if isinstance(action, Retire | Fence)]
+    fenced = [action.node for action in leaving if isinstance(action, Fence)]
+    destroyed = [a.names for a in plan.actions if isinstance(a, Destroy)]
+    return AbortView(
+        given_up.zone,
+        given_up.image.version,
+        retires=tuple(action.server.name for action in leaving),
+        destroys=(*fenced, *(name for names in destroyed for name in names)),
+    )
+
+
+def status_view(world: World, vip: Vip, observed_at: float, goal: Goal | None = None) -> StatusView:
+    """The zone and its nodes as observed.
+
+    :param goal: of the rollout that did not come to its end.
+    """
     members = tuple(_member_row(member) for member in world.members)
     ids = {member.host.name: member.server.id for member in world.members}
     nodes = tuple(
@@ -56,7 +79,7 @@ def status_view(world: World, vip: Vip, observed_at: float) -> StatusView:
         members=members,
         nodes=nodes,
         problems=tuple(_problems(world)),
-        notes=_under_way(world),
+        notes=(*_under_way(world), *_half_done(goal, world)),
     )
 
 
@@ -82,6 +105,17 @@ def _role(node: Node, world: World) -> str:
             return "taking over"
     facts = world.node_facts.get(node.spec.name)
     return _AHEAD[facts.ahead.stage] if facts is not None and facts.ahead is not None else ""
+
+
+def _half_done(goal: Goal | None, world: World) -> tuple[str, ...]:
+    prior = world.prior
+    cutting = prior is not None and prior.phase is PriorPhase.CUTTING
+    if goal is None or cutting or not half_done(goal, world):
+        return ()
+    return (
+        f"a rollout to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
+        "with it, `onebaton abort` goes back while that is safe",
+    )
 
 
 def _under_way(world: World) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Options",
+    "abort",
+    "abort_preview",
     "bake",
     "bootstrap",
     "destroy",
@@ -93,12 +96,12 @@ def bootstrap(options: Options) -> ReportView:
 def plan(options: Options) -> PlanView:
     """What a rollout would do now; empty steps if nothing."""
     from onebaton.plan.describe import describe_roll
-    from onebaton.plan.roll import plan_roll
+    from onebaton.wiring.planning import planned
 
     with opened(options) as cluster:
         cluster.platform.check()
         world = cluster.observe()
-        return describe_roll(cluster.wanted, world, plan_roll(cluster.wanted, world))
+        return describe_roll(cluster.wanted, world, planned(cluster, world))
 
 
 def rehearse(options: Options, *, keep: bool) -> RehearsalView:
@@ -131,7 +134,9 @@ def rollout(options: Options) -> ReportView:
     from dataclasses import replace
 
     from onebaton.plan.roll import plan_roll
+    from onebaton.plan.underway import goal_of
     from onebaton.rollout.cut_report import CutReport
+    from onebaton.wiring.planning import planned
     from onebaton.wiring.probing import probing, sweep
 
     def seen(world: World) -> None:
@@ -149,15 +154,17 @@ def rollout(options: Options) -> ReportView:
             run = run_id(cluster, "rollout")
             world = cluster.observe()
             # Refused, or found done, before the probe writes anything.
-            steps = plan_roll(wanted, world)
+            steps = planned(cluster, world)
             told = CutReport(cluster.clock, cluster.reporter, wanted.size, steps, world.prior)
             verb = "cut over" if told.is_cut_over else "rolled"
             title = f"zone {cluster.config.zone.name} {verb} to {wanted.image.version}"
             if not steps.actions:
                 sweep(cluster)
+                cluster.goals.forget()
                 return report(cluster, run, title, (), nothing=told.notes())
             rehearsal = wanted.cut.rehearsal
             left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()
+            cluster.goals.save(goal_of(wanted, cluster.clock.now()))
             with probing(cluster) as watch:
                 taken = carry_out(
                     cluster,
@@ -170,6 +177,7 @@ def rollout(options: Options) -> ReportView:
                     before=before,
                 )
                 gaps = watch.gaps()
+            cluster.goals.forget()
             notes = (*told.notes(taken), HYPERVISORS)
             return report(cluster, run, title, taken, gaps, notes=notes)
 
@@ -179,8 +187,8 @@ def status(options: Options) -> StatusView:
     from onebaton.rollout.reporting import status_view
 
     with opened(options) as cluster:
-        world = cluster.look()
-        return status_view(world, cluster.config.zone.vip.to_model(), cluster.clock.now())
+        world, vip = cluster.look(), cluster.config.zone.vip.to_model()
+        return status_view(world, vip, cluster.clock.now(), cluster.goals.load())
 
 
 def doctor(options: Options, *, window_s: float) -> DoctorView:
@@ -222,6 +230,7 @@ def destroy(options: Options) -> tuple[str, ...]:
         with locked(cluster, "destroy"):
             nodes = cluster.platform.nodes()
             cluster.platform.apply([])
+            cluster.goals.forget()
             _forget_cut_over(cluster, {node.spec.address for node in nodes})
             return tuple(node.spec.name for node in nodes)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onebaton.model import Image, Secret, World
     from onebaton.plan.wanted import Wanted
     from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
+    from onebaton.rollout.goals import Goals
     from onebaton.standby import PriorRecord, StandBy
     from onebaton.steps.site import Site
     from onebaton.wiring.options import Options
@@ -75,6 +76,13 @@ class Cluster:
         from onebaton.rollout.priors import Priors
 
         return Priors(self.store)
+
+    @cached_property
+    def goals(self) -> Goals:
+        """The note of a rollout that is under way."""
+        from onebaton.rollout.goals import Goals
+
+        return Goals(self.store)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -218,22 +226,29 @@ class Cluster:
     def _candidates(self, version: str) -> tuple[Image, ...]:
         """Images of a version, the one to take first.
 
-        That is the newest, or that of a cut-over that is not final: another one that was baked
-        meanwhile has no part in it, and its nodes no place.
+        That is the newest; or that of a rollout that did not come to its end, or of a cut-over
+        that is not final: another one that was baked meanwhile has no part in it, and its nodes
+        no place.
         """
+        images = self.catalogue.find(version)
+        digest, why = self._begun()
+        ordered = sorted(images, key=lambda image: image.digest != digest)
+        if images and ordered[0] != images[0]:
+            self.reporter.note(f"{ordered[0].name} is taken, and not {images[0].name}: {why}")
+        return tuple(ordered)
+
+    def _begun(self) -> tuple[str, str]:
+        """Digest of the image that was begun with, and why it is gone on with; empty if none."""
         from onebaton.model import PriorPhase
 
-        images = self.catalogue.find(version)
-        prior = self.priors.load()
-        if prior is None or prior.phase is PriorPhase.FINAL:
-            return images
-        ordered = sorted(images, key=lambda image: image.digest != prior.image_digest)
-        if images and ordered[0] != images[0]:
-            self.reporter.note(
-                f"{ordered[0].name} is taken, and not {images[0].name}: the cut-over to it is not "
-                "final"
-            )
-        return tuple(ordered)
+        goal, prior = self.goals.load(), self.priors.load()
+        if goal is not None and any(
+            node.spec.image_digest == goal.digest for node in self.platform.nodes()
+        ):
+            return goal.digest, "the rollout to it did not come to its end"
+        if prior is not None and prior.phase is not PriorPhase.FINAL:
+            return prior.image_digest, "the cut-over to it is not final"
+        return "", ""
 
     @cached_property
     def wanted(self) -> Wanted:

@@ -51,6 +51,7 @@ def rollback(options: Options) -> ReportView:
                 decide = _while_recorded(plan_rollback)
                 taken = carry_out(cluster, lock, run, cluster.look, decide)
                 gaps = watch.gaps()
+            cluster.goals.forget()
             title = (
                 f"zone {cluster.config.zone.name} is back on {told.version or 'its old servers'}"
             )

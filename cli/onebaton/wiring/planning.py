@@ -1,0 +1,48 @@
+"""What a rollout would do now, and whether it may: the plan, and what a doctor says to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onebaton.model import World
+    from onebaton.plan.actions import Plan
+    from onebaton.wiring.cluster import Cluster
+
+#: Shortest time over which the term is watched: four heartbeats.
+WATCHED_S = 2.0
+
+
+def planned(cluster: Cluster, world: World) -> Plan:
+    """The rest of the rollout; nothing is changed before all of this was looked at.
+
+    :raises RefusedError: if a rollout to another image is half-done, if the plan is refused, or
+        if the doctor finds what stands in the way.
+    """
+    from onebaton.plan.findings import refuse_if_any
+    from onebaton.plan.roll import plan_roll
+    from onebaton.plan.underway import other_goal
+
+    wanted = cluster.wanted
+    found = [*other_goal(wanted, world, cluster.goals.load())]
+    refuse_if_any(wanted.zone, found, again="onebaton plan")
+    plan = plan_roll(wanted, world)
+    if plan.actions:
+        _see_the_doctor(cluster, world)
+    return plan
+
+
+def _see_the_doctor(cluster: Cluster, world: World) -> None:
+    """What it calls a blocker refuses; what an interrupted step is busy with is that step's."""
+    from onebaton.plan.diagnosis.blocking import in_the_way, spared
+    from onebaton.plan.findings import refuse_if_any
+    from onebaton.rollout.checkup import check_up
+
+    wanted = cluster.wanted
+    seen = spared(wanted, world)
+    if seen is None:
+        return
+    cluster.reporter.progress(f"examining the zone for {WATCHED_S:g} s")
+    checkup = check_up(cluster.api, cluster.examiner, seen, clock=cluster.clock, window_s=WATCHED_S)
+    found = in_the_way(wanted, seen, checkup, cluster.config.zone.vip.to_model())
+    refuse_if_any(wanted.zone, found, again="onebaton plan")
