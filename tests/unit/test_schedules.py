@@ -5,16 +5,20 @@
 """
 
 import concurrent.futures
+import random
 from collections.abc import Iterator
 
 import pytest
 from tests.fakes.danger import DangerError
-from tests.fakes.simulated_tool import AtOnce
+from tests.fakes.simulated_tool import AtOnce, Tool, assert_rolled, running_zone
+from tests.fakes.weather import StormyCluster
+from tests.fakes.worlds import wanted
 from tests.simulation.playing import play
 from tests.simulation.schedules import drawn
 
+from onebaton.errors import OnebatonError
 from onebaton.plan import roll
-from onebaton.plan.actions import Retire
+from onebaton.plan.actions import Action, Retire
 from onebaton.plan.scene import Scene
 from onebaton.steps.join import JoinStep
 from onebaton.steps.retire import RetireStep
@@ -98,7 +102,24 @@ def test_a_server_that_is_deleted_before_it_is_stopped_is_found_out(monkeypatch)
     assert found_out("is deleted and not stopped and masked")
 
 
-def test_gates_that_are_always_open_are_found_out(monkeypatch) -> None:
-    """A machine without power is unknown, and no reason to make it anew while it is a member."""
-    monkeypatch.setattr(roll, "require_open", lambda _scene: None)
-    assert found_out("is destroyed, and a member")
+def test_a_server_that_is_not_in_its_own_list_is_not_started() -> None:
+    """Its source is cut off and has not got the record; together they would elect a leader."""
+    goal = wanted(3)
+    dice = random.Random(1)  # noqa: S311 - nothing is drawn from them here
+    cluster = running_zone(goal, made_by=lambda images: StormyCluster(images, dice))
+    assert isinstance(cluster, StormyCluster)
+
+    def cut_off(action: Action) -> None:
+        if action.id == "join:z-b1":
+            cluster.network.cut |= {
+                pair for name in cluster.machines for pair in (("z-a2", name), (name, "z-a2"))
+            }
+
+    with pytest.raises(OnebatonError):
+        Tool(cluster, goal, before=cut_off).roll()
+    assert "z-b1" in {server.name for server in cluster.servers.values()}
+    assert "z-b1" not in cluster.raft.oneds
+    cluster.mend()
+    cluster.clock.sleep(30.0)
+    Tool(cluster, goal).roll()
+    assert_rolled(cluster, goal)

@@ -88,7 +88,15 @@ def seeds_replaceable(scene: Scene) -> Iterator[Finding]:
             continue
         node = scene.node_of(spec)
         running = node is not None and node.state is NodeState.RUNNING
-        if running and scene.leader is not None and not scene.is_seeded(spec):
+        if not running or scene.leader is None or scene.is_seeded(spec):
+            continue
+        if member.facts.database is None:
+            yield Finding(
+                f"the database of {member.server.name} does not answer",
+                "oned runs there, and its log position cannot be read",
+                "Start mariadb.service on it, then run the same command again.",
+            )
+        else:
             yield Finding(
                 f"{member.server.name} runs on a database that cannot catch up",
                 "the leader no longer holds the records that it lacks, or its secrets differ",

@@ -7,6 +7,7 @@ from onebaton.errors import RefusedError, StepFailedError, UnavailableError
 from onebaton.model import Host, Member, PriorPhase, Server
 from onebaton.steps.rounds import until_level
 from onebaton.steps.seeing import (
+    TablesDifferError,
     expected_leader,
     require_parity,
     require_parity_brought,
@@ -77,9 +78,32 @@ class JoinStep:
         self._configure(
             server_id, [server.id for server in self._servers()], self.election_timeout_ms
         )
-        # Its own addserver record travels with this round, so that it knows itself.
-        site.frontends.ship_log(self.source, self.host)
+        self._bring_its_own_record()
         site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
+
+    def _bring_its_own_record(self) -> None:
+        """Ship the log once more, as soon as the source has applied the ``addserver`` record.
+
+        A server that does not know itself counts its own vote all the same: with one member
+        that is cut off, as the source may be, it would elect a second leader among fewer
+        servers than the zone has.
+
+        :raises DeadlineError: if the source does not come to list it; it was not started.
+        """
+        site = self.site
+
+        def look() -> bool | str:
+            listed = site.api.zone(site.endpoint(self.source.address)).servers
+            known = any(server.endpoint == self.endpoint for server in listed)
+            return known or f"{self.source.name} does not list it yet"
+
+        site.wait_for(
+            f"{self.source.name} to know of {self.host.name}",
+            look,
+            timeout_s=site.timeouts.catch_up_s,
+            interval_s=0.1,
+        )
+        site.frontends.ship_log(self.source, self.host)
 
     def _bring_level(self) -> None:
         require_same_secrets(self.site, self.source, self.host)
@@ -134,7 +158,7 @@ class JoinStep:
         A member that differs is stopped and stays listed. It might be elected otherwise; and
         stopped it is seen as what it is by the next run, which begins with its join.
 
-        :raises StepFailedError: if a table differs.
+        :raises TablesDifferError: if a table differs.
         """
         site = self.site
         leader = site.wait_for("a leader", self._leader, timeout_s=site.timeouts.election_s)
@@ -143,7 +167,8 @@ class JoinStep:
         wait_write_through(site, self.host.name, self.endpoint)
         try:
             require_parity(site, self.source, self.host)
-        except StepFailedError:
+        except TablesDifferError:
+            # A comparison that merely failed, at the source too, says nothing against it.
             site.frontends.stop(self.host, mask=True, timeout_s=site.timeouts.stop_s)
             raise
         wait_one_vip_holder(site, leader.host)

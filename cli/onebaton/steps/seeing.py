@@ -143,10 +143,14 @@ def require_same_secrets(site: Site, source: Host, target: Host) -> None:
         )
 
 
+class TablesDifferError(StepFailedError):
+    """Two databases were read well, at an equal log index, and hold other things."""
+
+
 def require_parity(site: Site, source: Host, target: Host) -> None:
     """Compare two databases, table by table, at an equal and fully applied log index.
 
-    :raises StepFailedError: if a table differs.
+    :raises TablesDifferError: if a table differs.
     :raises DeadlineError: if no equal index was met in time.
     """
 
@@ -158,7 +162,7 @@ def require_parity(site: Site, source: Host, target: Host) -> None:
             return f"{source.name} at {one.last_applied}, {target.name} at {other.last_applied}"
         differing = differing_tables(ours, theirs)
         if differing:
-            raise StepFailedError(
+            raise TablesDifferError(
                 f"the databases of {source.name} and {target.name} differ at log index "
                 f"{one.last_applied}",
                 details=[f"tables: {', '.join(differing)}"],
