@@ -11,7 +11,7 @@ from tests.fakes.clock import VirtualClock
 from tests.fakes.reporter import ListReporter
 
 from onebaton.adapters.store import FolderStore
-from onebaton.errors import LockedError, UnreadableError
+from onebaton.errors import LockedError, UnavailableError, UnreadableError
 from onebaton.rollout import lock
 
 
@@ -42,6 +42,17 @@ def test_the_lock_is_free_again_after_an_error(tmp_path):
     with pytest.raises(ZeroDivisionError), hold(store):
         _ = 1 / 0
     assert store.read(lock.KEY) is None
+
+
+def test_what_went_wrong_is_told_where_the_lock_cannot_be_removed(tmp_path):
+    class ReadOnly(FolderStore):
+        def delete(self, key):
+            raise UnavailableError(f"cannot remove {key}")
+
+    with pytest.raises(ZeroDivisionError), hold(ReadOnly(tmp_path)):
+        _ = 1 / 0
+    with pytest.raises(UnavailableError, match=lock.KEY), hold(ReadOnly(tmp_path / "other")):
+        pass
 
 
 def test_a_living_owner_is_respected_and_named(tmp_path):

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from onebaton.errors import LockedError, UnreadableError
+from onebaton.errors import LockedError, UnavailableError, UnreadableError
 from onebaton.ports import Clock, Reporter, Store
 
 KEY = "lock.json"
@@ -108,9 +108,17 @@ def held(
             break
     try:
         yield Lock(store, content)
-    finally:
-        if store.read(KEY) == content:
-            store.delete(KEY)
+    except BaseException:
+        # What went wrong is told, and not that the lock stays: it is a dead process's then.
+        with contextlib.suppress(UnavailableError):
+            _release(store, content)
+        raise
+    _release(store, content)
+
+
+def _release(store: Store, content: bytes) -> None:
+    if store.read(KEY) == content:
+        store.delete(KEY)
 
 
 def _owner(content: bytes) -> Owner:
