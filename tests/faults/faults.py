@@ -20,6 +20,8 @@ HOOK = "/var/lib/one/remotes/hooks/raft/vip.sh"
 #: Ours in the nodes' packet filters; nobody else's rules are touched.
 TABLE = "inet fault"
 UNIT = "opennebula.service"
+#: What MariaDB makes at its start (temporary tables, 12 MiB), with something to spare.
+START_KIB = 32 << 10
 
 
 # The network
@@ -139,7 +141,7 @@ def drop_database(lab: Lab, address: str) -> None:
 
 
 @contextlib.contextmanager
-def disk_full(lab: Lab, address: str, *, spare_kib: int = 1024) -> Iterator[None]:
+def disk_full(lab: Lab, address: str, *, spare_kib: int = 512) -> Iterator[None]:
     """A node's database lies on a file system with hardly any room."""
     node = container_at(lab, address)
     pid = _podman("container", "inspect", "--format", "{{.State.Pid}}", node).strip()
@@ -149,13 +151,15 @@ def disk_full(lab: Lab, address: str, *, spare_kib: int = 1024) -> Iterator[None
     # A container may not mount; its machine may do it for it.
     subprocess.run(
         ["nsenter", "--target", pid, "--mount", "mount", "-t", "tmpfs", "-o",
-         f"size={used_kib + spare_kib}k,uid=0,mode=755", "tmpfs", "/var/lib/mysql"],
+         f"size={used_kib + START_KIB}k", "tmpfs", "/var/lib/mysql"],
         check=True, timeout=30,
     )  # fmt: skip
     lab.ssh(
         address,
         "chown mysql:mysql /var/lib/mysql; cp -a /var/lib/mysql.whole/. /var/lib/mysql/ && "
-        "systemctl start mariadb",
+        "systemctl start mariadb && "
+        "free=$(df --output=avail -k /var/lib/mysql | tail -n 1) && "
+        f"head -c $((free - {spare_kib}))K /dev/zero > /var/lib/mysql/filler",
     )
     try:
         yield

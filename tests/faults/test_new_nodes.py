@@ -121,7 +121,7 @@ def test_the_state_folder_cannot_be_written_any_more(zone: Trial):
         with contextlib.ExitStack() as fault, zone.rollout() as command:
             with command.frozen_at("started", f"join:{zone.node(1)}"):
                 fault.enter_context(read_only(zone.lab.folder / "state"))
-            told(command.finish(), UNAVAILABLE, "Read-only file system", "state folder")
+            told(command.finish(), UNAVAILABLE, "state/journal/", "Read-only file system")
         assert len(zone.lab.servers()) == zone.lab.size + 1
         zone.rollout_ends()
     zone.require_end(writes)

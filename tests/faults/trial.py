@@ -6,6 +6,7 @@ The journal is only watched, and from outside: it says at which point the comman
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 import xmlrpc.client
@@ -359,8 +360,9 @@ def told(outcome: Outcome, status: int | tuple[int, ...], *texts: str) -> Outcom
     outcome.show("rollout under the fault")
     allowed = status if isinstance(status, tuple) else (status,)
     assert outcome.status in allowed, f"status {outcome.status}:\n{outcome.err}"
-    assert outcome.err.count("error: ") == 1, outcome.err
-    said = outcome.err[outcome.err.index("error: ") :]
+    before, *errors = re.split("^error: ", outcome.err, flags=re.MULTILINE)
+    assert len(errors) == 1, outcome.err
+    said = outcome.err[len(before) :]
     assert "→ " in said, said
     for text in texts:
         assert text in said, f"{text!r} is not said:\n{said}"
