@@ -131,9 +131,9 @@ class StandBy(Protocol):
         ...
 
     def loosen(self, host: Host, *, server: Server) -> None:
-        """Hooks, unit and lock as they belong to a serving node; no fence.
+        """Hooks and unit as they belong to a serving node; no fence.
 
-        Its list keeps it harmless still. For the time that the last batch takes, once the old
+        Its list keeps it harmless still, and its lock stays aside for the last batch. For the time that the last batch takes, once the old
         servers are stopped.
 
         :raises StepFailedError: if no ``oned`` runs there, or another one than was held.
@@ -141,7 +141,7 @@ class StandBy(Protocol):
         ...
 
     def release(self, host: Host, *, server: Server) -> None:
-        """The real list: this server alone; what :meth:`loosen` does comes first if need be.
+        """Lock and real list, this server alone; what :meth:`loosen` does comes first if need be.
 
         From then on its next candidacy may win.
 

@@ -148,21 +148,26 @@ mv -f {INSTANCE}.new {INSTANCE}
 
 
 def loosen_script(server_id: int) -> str:
-    """Everything as it belongs to a serving node, but the list; ``oned`` goes on running.
+    """Everything as it belongs to a serving node, but list and lock; ``oned`` goes on running.
 
-    The unit is read anew by systemd once for all changes, because it takes its time.
+    The lock stays aside: ``onedb`` may be at work on the last batch at this moment. The unit is
+    read anew by systemd once for all changes, because it takes its time.
     """
     return f"""{_FUNCTIONS}
 {_loosen(server_id)}"""
 
 
 def release_script(server_id: int) -> str:
-    """The same unless it was done, then the stage: who finds it finds a list that may be real."""
+    """The same unless it was done, and the lock; then the stage.
+
+    Who finds that stage finds a list that may be real.
+    """
     return f"""{_FUNCTIONS}
 if [ -e {DROP_IN} ] || nft list table inet {FENCE} >/dev/null 2>&1; then
 {_loosen(server_id)}
 fi
 runs || exit {NOT_RUNNING}
+if [ -e {LOCK_ASIDE} ]; then mv -f {LOCK_ASIDE} {LOCK}; fi
 {aheadscripts.set_stage_script(AheadStage.RELEASED)}
 """
 
@@ -179,7 +184,6 @@ rm -f {KNOWN_SERVERS}.next
 free_unit
 systemctl enable --quiet --no-reload "$unit"
 systemctl daemon-reload
-if [ -e {LOCK_ASIDE} ]; then mv -f {LOCK_ASIDE} {LOCK}; fi
 arm_hooks
 lower_fence
 """
