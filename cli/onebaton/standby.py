@@ -133,8 +133,8 @@ class StandBy(Protocol):
     def loosen(self, host: Host, *, server: Server) -> None:
         """Hooks and unit as they belong to a serving node; no fence.
 
-        Its list keeps it harmless still, and its lock stays aside for the last batch. For the time that the last batch takes, once the old
-        servers are stopped.
+        Its list keeps it harmless still, and its lock stays aside. For the time that the last
+        batch takes, once the old servers are stopped.
 
         :raises StepFailedError: if no ``oned`` runs there, or another one than was held.
         """
