@@ -27,6 +27,8 @@ COMMANDS = {
     "abort": "give a half-done rollout up: back to the generation it began with",
     "rollback": "take the last cut-over back: the old generation serves again",
     "finalize": "give up the generation that the last cut-over left",
+    "park": "take a follower out of service; its id is kept",
+    "unpark": "bring a parked server back into service",
     "status": "show the zone, its servers and their nodes",
     "doctor": "examine the zone before a rollout: what stands in the way",
     "destroy": "destroy all nodes of the cluster",

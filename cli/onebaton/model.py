@@ -304,6 +304,8 @@ class FrontEndFacts:
     :param election_timeout_ms: ELECTION_TIMEOUT_MS of its ``oned.conf``, which ``oned`` follows
         from its next start on; ``None`` if it is not set there.
     :param ahead: a copy migrated ahead; ``database`` and ``schema`` are the migrated one's then.
+    :param parked_at: since when its server is out of service by an operator's wish, and stays
+        listed in the zone; ``None`` if it is not.
     """
 
     oned_active: bool
@@ -320,6 +322,7 @@ class FrontEndFacts:
     election_timeout_ms: int | None = None
     local_datastores: bool = False
     ahead: Ahead | None = None
+    parked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,13 @@ class FrontEnds(Protocol):
         """
         ...
 
+    def note_parked(self, host: Host, at: float | None) -> None:
+        """Note on the node since when its server is parked; ``None``: it is not any more.
+
+        ``oned`` and the unit stay as they are.
+        """
+        ...
+
     def cut_off_leader(self, host: Host, *, drain_s: float) -> None:
         """Make a leader stop leading, at once and for good.
 

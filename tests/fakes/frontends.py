@@ -116,6 +116,7 @@ class FakeMachine:
     stage: AheadStage | None = None
     warm: FakeDatabase | None = None
     fenced: bool = False
+    parked_at: float | None = None
 
 
 def to_ship(
@@ -193,6 +194,7 @@ class FakeFrontEnds:
             disk_free_bytes=machine.disk_free_bytes,
             election_timeout_ms=machine.election_timeout_ms,
             ahead=_ahead(machine),
+            parked_at=machine.parked_at,
         )
 
     def facts_of(self, hosts: Sequence[Host]) -> dict[str, FrontEndFacts | str]:
@@ -296,6 +298,9 @@ class FakeFrontEnds:
         self._end(machine, host, cut_off=False)
         machine.masked = machine.masked or mask
         machine.enabled = machine.enabled and not machine.masked
+
+    def note_parked(self, host: Host, at: float | None) -> None:
+        self._asked("note_parked", host).parked_at = at
 
     def cut_off_leader(self, host: Host, *, drain_s: float) -> None:
         machine = self._asked("cut_off_leader", host)

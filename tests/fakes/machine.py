@@ -51,6 +51,7 @@ class Machine:
     election_timeout_ms: int | None = None
     stage: AheadStage | None = None
     warm: int | None = None
+    parked_at: float | None = None
 
     def facts(self) -> FrontEndFacts | None:
         """As seen over ssh, ``None`` if nothing is seen."""
@@ -70,6 +71,7 @@ class Machine:
             disk_free_bytes=10**10,
             election_timeout_ms=self.election_timeout_ms,
             ahead=None if self.stage is None else Ahead(self.stage, _position(self.warm)),
+            parked_at=self.parked_at,
         )
 
     def put_away(self) -> None:

@@ -115,6 +115,10 @@ class SimulatedFrontEnds(FakeFrontEnds):
         with self._cluster.change(f"stop {host.name}", after_s=6.0):
             super().stop(host, mask=mask, timeout_s=timeout_s)
 
+    def note_parked(self, host: Host, at: float | None) -> None:
+        with self._cluster.change(f"note_parked {host.name}"):
+            super().note_parked(host, at)
+
     def cut_off_leader(self, host: Host, *, drain_s: float) -> None:
         with self._cluster.change(f"cut_off_leader {host.name}", after_s=0.3):
             oned = self._cluster.raft.oneds.get(host.name)

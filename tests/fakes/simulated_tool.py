@@ -24,6 +24,7 @@ from onebaton.model import Image, Secret, Vip, World
 from onebaton.plan.abort import plan_abort
 from onebaton.plan.actions import Action, Plan
 from onebaton.plan.bootstrap import plan_bootstrap
+from onebaton.plan.parking import plan_park, plan_unpark
 from onebaton.plan.roll import plan_roll
 from onebaton.plan.takeback import plan_finalize, plan_rollback
 from onebaton.plan.wanted import Wanted
@@ -81,6 +82,14 @@ class Tool:
     def abort(self) -> list[str]:
         """Go back to the generation that a roll began with; ids of the steps taken."""
         return self._run(self.observe, lambda world: plan_abort(self.wanted, world))
+
+    def park(self, node: str) -> list[str]:
+        """Take a server out of service; ids of the steps taken."""
+        return self._run(self.observe, lambda world: plan_park(self.wanted, world, node))
+
+    def unpark(self, node: str) -> list[str]:
+        """Bring it back; ids of the steps taken."""
+        return self._run(self.observe, lambda world: plan_unpark(self.wanted, world, node))
 
     def observe(self) -> World:
         addresses = [address for slot in self.wanted.slots.values() for address in slot]

@@ -51,6 +51,7 @@ from onebaton.plan.actions import (
     HandOver,
     Hold,
     Join,
+    Park,
     Prepare,
     Provision,
     Refresh,
@@ -58,6 +59,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Unpark,
 )
 from onebaton.plan.quorum import majority
 from onebaton.plan.wanted import Wanted
@@ -251,6 +253,13 @@ class Lab:
                 ]
             case HandOver():
                 return self._hand_over(action)
+            case Park(server=server):
+                return [
+                    lambda: setattr(self.machines[server.address], "parked_at", 1.0),
+                    lambda: self._stop_for_good(server),
+                ]
+            case Unpark():
+                return self._unpark(action)
             case Restore(node=node):
                 return [lambda: self._restore(node)]
             case Destroy(names=names):
@@ -484,6 +493,29 @@ class Lab:
         machine.stage = machine.warm = None
         if machine.server_id == self.leader:
             machine.known = frozenset(s.id for s in self.servers)
+
+    def _unpark(self, action: Unpark) -> list[Callable[[], None]]:
+        machine = self.machines[action.server.address]
+
+        def ship() -> None:
+            origin = self.named(action.source)
+            insist(machine.index is not None, f"{machine.name} has no database")
+            insist(machine.secret == origin.secret, f"{machine.name} has other secrets")
+            behind = self.index - (machine.index or 0)
+            insist(machine.oned or behind < self.settings.log_retention, "the log is gone")
+            machine.index = machine.index if machine.oned else origin.index
+
+        def start() -> None:
+            if not machine.oned:
+                self._start(machine)
+                machine.known = frozenset(s.id for s in self.servers)
+
+        return [
+            ship,
+            start,
+            lambda: self._catch_up(machine.name),
+            lambda: setattr(machine, "parked_at", None),
+        ]
 
     def _fence(self, server: Server) -> None:
         machine = self.machine_of(server)

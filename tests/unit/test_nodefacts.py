@@ -22,6 +22,7 @@ LINES = {
     "vip": "yes",
     "package": "installed 6.10.0-1",
     "secrets": "ab" * 32,
+    "parked": "",
     "known": "0 1 4 ",
     "config": base64.b64encode(CONFIG.encode()).decode(),
     "free": "123456",
@@ -51,6 +52,11 @@ def test_a_serving_node():
     assert facts.secret_digest == "ab" * 32
     assert facts.known_servers == {0, 1, 4}
     assert facts.disk_free_bytes == 123456
+    assert facts.parked_at is None
+
+
+def test_a_parked_node():
+    assert _parse(parked="1795370000.125").parked_at == 1795370000.125
 
 
 def test_a_bare_machine():

@@ -283,6 +283,11 @@ class SshFrontEnds:
         script = nodeunit.stop_script(vip=self._zone.vip.address, mask=mask, kind_s=kind_s)
         self._end(host, script, timeout_s, "stopping oned")
 
+    def note_parked(self, host: Host, at: float | None) -> None:
+        """See ``FrontEnds.note_parked``."""
+        script = nodeunit.park_script(at)
+        self._ssh.run(host, script, timeout_s=SHORT_TIMEOUT_S, what="noting that it is parked")
+
     def cut_off_leader(self, host: Host, *, drain_s: float) -> None:
         """See ``FrontEnds.cut_off_leader``.
 

@@ -8,7 +8,7 @@ from onebaton.adapters import onedconf
 from onebaton.adapters.aheadscripts import STAGE_FILE
 from onebaton.adapters.aheadsql import standby_names
 from onebaton.adapters.mariadb import SQL_FUNCTION
-from onebaton.adapters.nodeunit import KNOWN_SERVERS, UNIT_FUNCTIONS
+from onebaton.adapters.nodeunit import KNOWN_SERVERS, PARKED, UNIT_FUNCTIONS
 from onebaton.adapters.raftlog import POSITION_SQL
 from onebaton.errors import StepFailedError
 from onebaton.model import Ahead, AheadStage, FrontEndFacts, LogPosition, Schema
@@ -44,6 +44,7 @@ retired && echo retired=yes || echo retired=no
 [ -n "$(ip -o address show to {vip}/32)" ] && echo vip=yes || echo vip=no
 echo "package=$(dpkg-query -W -f='${{db:Status-Status}} ${{Version}}' opennebula 2>/dev/null || true)"
 echo "secrets=$(secret_digest)"
+echo "parked=$(cat {PARKED} 2>/dev/null || true)"
 echo "known=$(cat {KNOWN_SERVERS} 2>/dev/null | tr -s '\\n' ' ' || true)"
 echo "config=$(awk 'toupper($0) ~ /^[ \\t]*(FEDERATION|RAFT)[ \\t]*=/ {{on=1}}
   on {{print}} on && /\\]/ {{on=0}}' /etc/one/oned.conf 2>/dev/null | base64 -w 0 || true)"
@@ -108,6 +109,7 @@ def _facts(values: Mapping[str, str]) -> FrontEndFacts:
         local_datastores=values.get("stores") == "local",
         election_timeout_ms=_number(raft, "ELECTION_TIMEOUT_MS"),
         ahead=_ahead(values),
+        parked_at=float(values["parked"]) if values.get("parked") else None,
     )
 
 

@@ -16,6 +16,9 @@ NO_UNIT = 96
 #: ``.next`` holds those of the next start.
 KNOWN_SERVERS = "/var/lib/onebaton/known-servers"
 
+#: Since when the node's server is parked, in seconds since the epoch.
+PARKED = "/var/lib/onebaton/parked"
+
 #: What the zone's leader starts besides ``oned`` (its vip hook) and a follower stops.
 _LEADER_SERVICES = (
     "opennebula-flow.service opennebula-gate.service opennebula-hem.service "
@@ -127,6 +130,19 @@ if ! oned_runs; then
 fi
 systemctl start --no-block "$unit"
 {START_WEB_SERVICES}
+"""
+
+
+def park_script(at: float | None) -> str:
+    """Note since when the node's server is parked, or take the note away; durable afterwards."""
+    folder = PARKED.rpartition("/")[0]
+    if at is None:
+        return f"rm -f {PARKED}\nsync {folder} 2>/dev/null || true"
+    return f"""mkdir -p {folder}
+printf '%s\\n' {at:.3f} > {PARKED}.new
+sync {PARKED}.new
+mv -f {PARKED}.new {PARKED}
+sync {folder}
 """
 
 

@@ -39,6 +39,7 @@ BreakLock = Annotated[
     bool,
     typer.Option("--break-lock", help="Take the lock from another run that is surely dead."),
 ]
+Node = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as in `status`.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 Cut = Annotated[
     Literal["auto", "stand-by", "plain"] | None,
@@ -83,6 +84,7 @@ def opened(
     break_lock: bool = False,
     cut: Literal["auto", "stand-by", "plain"] | None = None,
     accept_loss: Sequence[str] | None = None,
+    node: str | None = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
     from onebaton.ui.console import open_reporter
@@ -97,6 +99,7 @@ def opened(
             break_lock=break_lock,
             cut=cut,
             accepted=tuple(accept_loss or ()),
+            node=node,
         )
 
 

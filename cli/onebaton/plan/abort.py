@@ -23,13 +23,20 @@ from collections.abc import Iterator
 from onebaton.model import Member, Node, NodeState, PriorPhase, World
 from onebaton.plan.actions import Destroy, Fence, Plan, Retire
 from onebaton.plan.findings import Finding, refuse_if_any
-from onebaton.plan.gates import enabled, machines_seen, one_leader, one_vip, quorum_holds
+from onebaton.plan.gates import (
+    enabled,
+    is_parked,
+    machines_seen,
+    one_leader,
+    one_vip,
+    quorum_holds,
+)
 from onebaton.plan.lookahead import look_ahead
 from onebaton.plan.places import no_strays
 from onebaton.plan.roll import require_bearable
 from onebaton.plan.rules import Choice
 from onebaton.plan.scene import Scene
-from onebaton.plan.seen import put_away
+from onebaton.plan.seen import parked, put_away
 from onebaton.plan.wanted import Wanted
 
 GO_ON = "Go on with the rollout instead: `onebaton rollout`."
@@ -150,6 +157,9 @@ def old_carries(scene: Scene) -> Iterator[Finding]:
     old = [m for m in scene.world.members if not is_new(m, scene)]
     down = [m for m in old if not scene.counts(m)]
     for member in down:
+        if parked(member):
+            yield is_parked(member)
+            continue
         stopped = "it was stopped and masked to be retired" if put_away(member) else "not healthy"
         yield Finding(
             f"the old server {member.server.name} does not serve",

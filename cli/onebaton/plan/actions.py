@@ -157,6 +157,37 @@ class HandOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """Take a server that does not lead out of service: noted, stopped and masked, still listed.
+
+    It keeps its id, and stays a voter.
+    """
+
+    server: Server
+
+    @property
+    def id(self) -> str:
+        """``park:1:z-a2``: id and name of the server."""
+        return f"park:{self.server.id}:{self.server.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpark:
+    """Bring a parked server level, start it under its id, prove it equal, forget the note.
+
+    :param source: name of the machine the log is shipped from: a follower, if there is one.
+    """
+
+    server: Server
+    source: str = field(compare=False)
+
+    @property
+    def id(self) -> str:
+        """``unpark:1:z-a2``: id and name of the server."""
+        return f"unpark:{self.server.id}:{self.server.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Restore:
     """Write the usual election timeout into the configuration, without a restart.
 
@@ -280,6 +311,8 @@ Action = (
     | Retire
     | Fence
     | HandOver
+    | Park
+    | Unpark
     | Restore
     | Destroy
     | Prepare

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from onebaton.model import FrontEndFacts, Node, NodeState, World, Zone
 from onebaton.plan.actions import Found, Join, Plan
 from onebaton.plan.findings import Finding, refuse_if_any
-from onebaton.plan.gates import enabled, standalone
+from onebaton.plan.gates import enabled, is_parked, standalone
 from onebaton.plan.lookahead import look_ahead
 from onebaton.plan.places import seeds_replaceable, stray
 from onebaton.plan.roll import heal_member, prepare_and_join, refresh
 from onebaton.plan.rules import Choice, Rule, first_of, provision, source_name
 from onebaton.plan.scene import Scene
+from onebaton.plan.seen import parked
 from onebaton.plan.wanted import Wanted
 
 
@@ -118,6 +119,7 @@ def _gates(scene: Scene) -> Iterator[Finding]:
     yield from standalone(scene)
     yield from nobody_else(scene)
     yield from one_at_a_time(scene)
+    yield from (is_parked(member) for member in scene.world.members if parked(member))
     yield from seeds_replaceable(scene)
     founding = scene.targets[:1] if not scene.world.members else ()
     for node in scene.strays:

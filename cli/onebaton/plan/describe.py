@@ -15,6 +15,7 @@ from onebaton.plan.actions import (
     HandOver,
     Hold,
     Join,
+    Park,
     Plan,
     Prepare,
     Provision,
@@ -24,6 +25,7 @@ from onebaton.plan.actions import (
     Retire,
     Seed,
     Transition,
+    Unpark,
 )
 from onebaton.plan.cutover_gates import WAYS, duration
 from onebaton.plan.scene import Scene
@@ -170,6 +172,10 @@ def what(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one sentence an act
             return f"destroy {node}, which does not answer, and retire server {server.id}"
         case HandOver(from_server=old, to_server=new):
             return f"hand over from server {old.id} ({old.name}) to {new}"
+        case Park(server=server):
+            return f"park server {server.id} ({server.name}): stopped and masked, still listed"
+        case Unpark(server=server):
+            return f"bring server {server.id} ({server.name}) back into service"
         case Restore(node=node):
             return f"restore the election timeout of {node}"
         case Destroy(names=names):

@@ -19,6 +19,7 @@ from onebaton.plan.places import (
     seeds_replaceable,
 )
 from onebaton.plan.scene import Scene
+from onebaton.plan.seen import parked
 from onebaton.plan.versions import version_key
 
 Gate = Callable[[Scene], Iterator[Finding]]
@@ -111,10 +112,13 @@ def members_healthy(scene: Scene) -> Iterator[Finding]:
 def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
     """Members that stand in the way, each with what is wrong with it."""
     busy_with = scene.interrupted
+    for member in scene.world.members:
+        if parked(member):
+            yield member, is_parked(member)
     if scene.awaited is not None:
         return
     for member in scene.down:
-        if member is busy_with:
+        if member is busy_with or parked(member):
             continue
         # Without any leader nobody is caught up; that is said once, by its own gate.
         if scene.leader is None and member.raft is not None:
@@ -128,6 +132,19 @@ def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
                 "the zone for good, stopped and masked first.",
             ),
         )
+
+
+def is_parked(member: Member) -> Finding:
+    """What is to be said of a member that an operator took out of service."""
+    name = member.server.name
+    running = member.raft is not None
+    return Finding(
+        f"server {member.server.id} ({name}) is parked",
+        f"noted on its machine{', and it runs all the same' if running else ''}"
+        if member.problem is None
+        else member.problem,
+        f"Bring it back first: `onebaton unpark {member.host.name}`.",
+    )
 
 
 def quorum_holds(scene: Scene) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from onebaton.plan.actions import (
     HandOver,
     Hold,
     Join,
+    Park,
     Prepare,
     Provision,
     Refresh,
@@ -26,6 +27,7 @@ from onebaton.plan.actions import (
     Retire,
     Seed,
     Transition,
+    Unpark,
 )
 from onebaton.plan.projection import after
 from onebaton.plan.quorum import Quorum
@@ -68,7 +70,7 @@ def worst_moment(  # noqa: PLR0911 - one case an action
             return quorum if listed else quorum.adding()
         case Refresh():
             return quorum.stopping()
-        case Retire(server=server) | Fence(server=server):
+        case Retire(server=server) | Fence(server=server) | Park(server=server):
             down = any(m.server.id == server.id for m in scene.down)
             return quorum if down else quorum.stopping()
         case HandOver():
@@ -79,6 +81,9 @@ def worst_moment(  # noqa: PLR0911 - one case an action
         case Reinstate(servers=servers):
             return Quorum(len(servers), len(servers))
         case Provision() | Found() | Seed() | Restore() | Destroy() | Prepare() | Hold() | GiveUp():
+            return quorum
+        case Unpark():
+            # It is listed already: until it is level nothing changes for the others.
             return quorum
         case _:
             assert_never(action)

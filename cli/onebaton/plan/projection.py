@@ -34,6 +34,7 @@ from onebaton.plan.actions import (
     HandOver,
     Hold,
     Join,
+    Park,
     Prepare,
     Provision,
     Refresh,
@@ -41,10 +42,12 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Unpark,
 )
 from onebaton.plan.scene import Scene
 
 #: Stands in for the secrets that a zone's first server will make.
+SOME_TIME = 0.0
 SECRETS_TO_COME = "to be made by the first server"
 
 
@@ -67,6 +70,10 @@ def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911, PLR0912 - on
             return _fence(scene, action)
         case HandOver():
             return _hand_over(scene, action)
+        case Park():
+            return _park(scene, action)
+        case Unpark():
+            return _unpark(scene, action)
         case Restore():
             return _restore(scene, action)
         case Destroy():
@@ -243,6 +250,39 @@ def _retire(scene: Scene, action: Retire) -> World:
         facts = facts | {node.spec.name: stopped}
     left = tuple(m for m in world.members if m is not gone)
     return _listing(replace(world, node_facts=facts), left)
+
+
+def _park(scene: Scene, action: Park) -> World:
+    def stopped(member: Member) -> Member:
+        facts = member.facts and replace(
+            member.facts,
+            oned_active=False,
+            oned_masked=True,
+            oned_enabled=False,
+            holds_vip=False,
+            parked_at=SOME_TIME,
+        )
+        return replace(member, health=Health.UNHEALTHY, raft=None, lag=None, facts=facts)
+
+    return _with_member(scene.world, action.server, stopped)
+
+
+def _unpark(scene: Scene, action: Unpark) -> World:
+    def back(member: Member) -> Member:
+        facts = member.facts and replace(
+            _running(scene, member.facts, server_id=member.server.id, steered=False),
+            known_servers=_ids(scene.world),
+            parked_at=None,
+        )
+        raft = _following(scene, member.server.id)
+        return replace(member, health=Health.HEALTHY, raft=raft, lag=0, problem=None, facts=facts)
+
+    return _with_member(scene.world, action.server, back)
+
+
+def _with_member(world: World, server: Server, change: Callable[[Member], Member]) -> World:
+    members = tuple(change(m) if m.server.id == server.id else m for m in world.members)
+    return replace(world, members=members)
 
 
 def _fence(scene: Scene, action: Fence) -> World:

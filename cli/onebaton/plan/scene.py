@@ -29,7 +29,7 @@ from onebaton.model import (
 )
 from onebaton.plan.actions import CutWay
 from onebaton.plan.quorum import Quorum
-from onebaton.plan.seen import answers, put_away, stage_of
+from onebaton.plan.seen import answers, parked, put_away, stage_of
 from onebaton.plan.slots import identity, slot_for
 from onebaton.plan.wanted import Wanted
 
@@ -305,6 +305,8 @@ class Scene:
             return None
         member = self.down[0]
         spec = self.target_of(member)
+        if parked(member):
+            return None
         if spec is not None:
             node = self.node_of(spec)
             vanished = node is not None and node.state is NodeState.VANISHED

@@ -18,3 +18,8 @@ def put_away(member: Member) -> bool:
     facts = member.facts
     stopped = facts is not None and not facts.oned_active and facts.oned_masked
     return stopped and member.raft is None
+
+
+def parked(member: Member) -> bool:
+    """Noted on its machine as out of service by an operator's wish."""
+    return member.facts is not None and member.facts.parked_at is not None

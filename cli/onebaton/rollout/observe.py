@@ -8,6 +8,7 @@ that its machine is asked over ssh as well.
 import concurrent.futures
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from onebaton.errors import OnebatonError, RefusedError, UnavailableError, ZoneRefusal
 from onebaton.model import (
@@ -353,6 +354,12 @@ def _member(
         # Its machine answers and says so: that is down, and no longer unknown.
         health = Health.UNHEALTHY
         problem = f"opennebula.service is {'masked' if known.oned_masked else 'not running'}"
+    if known is not None and known.parked_at is not None:
+        since = datetime.fromtimestamp(known.parked_at, UTC)
+        health = Health.UNHEALTHY if said.raft is None else health
+        problem = f"parked since {since:%Y-%m-%d %H:%M:%S} UTC" + (
+            ", and it runs all the same" if known.oned_active else ""
+        )
     return Member(
         server=server,
         health=health,

@@ -15,6 +15,7 @@ from onebaton.plan.actions import (
     HandOver,
     Hold,
     Join,
+    Park,
     Prepare,
     Provision,
     Refresh,
@@ -22,6 +23,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Unpark,
 )
 from onebaton.steps.cutover import CutOverStep
 from onebaton.steps.destroy import DestroyStep
@@ -32,6 +34,7 @@ from onebaton.steps.giveup import GiveUpStep
 from onebaton.steps.handover import HandOverStep
 from onebaton.steps.hold import HoldStep
 from onebaton.steps.join import JoinStep
+from onebaton.steps.park import ParkStep, UnparkStep
 from onebaton.steps.prepare import PrepareStep
 from onebaton.steps.provision import ProvisionStep
 from onebaton.steps.refresh import RefreshStep
@@ -164,7 +167,9 @@ class Builder:
             self._timeout_ms(steered=action.steered),
         )
 
-    def _with_leader(self, action: Refresh | Retire | Fence | Restore, world: World) -> Step:
+    def _with_leader(
+        self, action: Refresh | Retire | Fence | Park | Unpark | Restore, world: World
+    ) -> Step:
         site = self.site
         leader = _leader(world)
         match action:
@@ -181,6 +186,14 @@ class Builder:
             case Retire():
                 host = self._host_of(action.server, world)
                 return RetireStep(action.id, site, host, action.server, leader)
+            case Park():
+                host = self._host_of(action.server, world)
+                return ParkStep(action.id, site, host, action.server, leader)
+            case Unpark():
+                host = self._host_of(action.server, world)
+                source = self._host(action.source, world)
+                is_ours = any(node.host == host for node in world.nodes)
+                return UnparkStep(action.id, site, host, action.server, leader, source, is_ours)
             case Fence():
                 return FenceStep(action.id, site, action.node, action.server, leader)
             case Restore():

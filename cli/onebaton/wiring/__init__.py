@@ -8,6 +8,7 @@ from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
+from onebaton.wiring.upkeep import park, unpark
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -29,12 +30,14 @@ __all__ = [
     "finalize",
     "finalize_preview",
     "images",
+    "park",
     "plan",
     "rehearse",
     "rollback",
     "rollback_preview",
     "rollout",
     "status",
+    "unpark",
 ]
 
 #: What a rollout leaves to its operator: it has no business on the hypervisors.

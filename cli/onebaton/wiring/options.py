@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Commands that take the options of a cut-over; the second kind those of a rehearsal too.
 _PLANNING = ("plan", "rollout")
 _JUDGING = (*_PLANNING, "rehearse")
+#: Commands that are about one node.
+_ABOUT_ONE = ("park", "unpark", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Options:
     :param break_lock: take the lock from whoever has it.
     :param cut: overrides ``rollout.cut``.
     :param accepted: tables that may lose rows in a cut-over.
+    :param node: the one node that it is about.
     """
 
     config: Path
@@ -37,10 +40,14 @@ class Options:
     break_lock: bool = False
     cut: Cut | None = None
     accepted: tuple[str, ...] = ()
+    node: str | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
-        words = ["onebaton", command, "--config", str(self.config)]
+        words = ["onebaton", command]
+        if self.node is not None and command in _ABOUT_ONE:
+            words.append(self.node)
+        words += ["--config", str(self.config)]
         if self.version is not None:
             words += ["--version", self.version]
         if self.state is not None:
