@@ -15,10 +15,16 @@ PHASES = ("seed:", "join:", "refresh:", "retire:", "hand-over:")
 def test_the_leader_dies_in_each_phase(zone: Trial):
     with zone.writes() as writes:
         for phase in PHASES:
-            outcome = zone.rollout_under(phase, lambda: kill_server(zone.lab, zone.leader()))
+            died: list[str] = []
+
+            def fault(died: list[str] = died) -> None:
+                died.append(zone.leader())
+                kill_server(zone.lab, died[0])
+
+            outcome = zone.rollout_under(phase, fault)
             # A step that does without the leader may come to its end; the next one does not.
             told(outcome, (FAILED, REFUSED, UNAVAILABLE, DEADLINE))
-            zone.served()
+            zone.back(died[0])
         zone.rollout_ends()
     zone.require_end(writes)
 
