@@ -83,7 +83,8 @@ test-faults: setup ## Real faults in a zone of this machine, each healed and gon
 	@$(BIN)/pytest tests/faults --timeout 900
 
 bench: setup ## Ratios measured in one run
-	@for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench"; done
+	@for bench in tests/bench/bench_*.py; do \
+	    $(BIN)/python -m "tests.bench.$$(basename "$$bench" .py)"; done
 
 clean: ## Remove the demo's machines and everything built here
 	@tests/setup.sh clean
