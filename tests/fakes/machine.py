@@ -52,6 +52,7 @@ class Machine:
     stage: AheadStage | None = None
     warm: int | None = None
     parked_at: float | None = None
+    instance: str = "i"
 
     def facts(self) -> FrontEndFacts | None:
         """As seen over ssh, ``None`` if nothing is seen."""

@@ -2,7 +2,7 @@
 
 import concurrent.futures
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.fakes import simulated
 from tests.fakes.reporter import ListReporter
@@ -25,9 +25,10 @@ from onebaton.plan.abort import plan_abort
 from onebaton.plan.actions import Action, Plan
 from onebaton.plan.bootstrap import plan_bootstrap
 from onebaton.plan.parking import plan_park, plan_unpark
+from onebaton.plan.replacing import plan_replace
 from onebaton.plan.roll import plan_roll
 from onebaton.plan.takeback import plan_finalize, plan_rollback
-from onebaton.plan.wanted import Wanted
+from onebaton.plan.wanted import Condemned, Wanted
 from onebaton.rollout.interrupt import StopRequest
 from onebaton.rollout.journal import Journal
 from onebaton.rollout.observe import observe
@@ -90,6 +91,11 @@ class Tool:
     def unpark(self, node: str) -> list[str]:
         """Bring it back; ids of the steps taken."""
         return self._run(self.observe, lambda world: plan_unpark(self.wanted, world, node))
+
+    def replace(self, condemned: Condemned) -> list[str]:
+        """Replace a machine by a new one; ids of the steps taken."""
+        goal = replace(self.wanted, condemned=condemned)
+        return self._run(self.observe, lambda world: plan_replace(goal, world))
 
     def observe(self) -> World:
         addresses = [address for slot in self.wanted.slots.values() for address in slot]

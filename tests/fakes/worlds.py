@@ -107,6 +107,7 @@ class Lab:
     )
     records_per_second: float = 10.0
     prior: Prior | None = None
+    made: int = 0
 
     # What there is
 
@@ -164,7 +165,7 @@ class Lab:
         return World(
             zone=Zone(0, "OpenNebula", self.enabled, tuple(servers)),
             members=members,
-            nodes=tuple(Node(m.spec, m.state, "i") for m in own if m.spec is not None),
+            nodes=tuple(Node(m.spec, m.state, m.instance) for m in own if m.spec is not None),
             settings=self.settings if self.leader is not None else None,
             node_facts=facts,
             records_per_second=self.records_per_second,
@@ -174,7 +175,11 @@ class Lab:
     def _member(self, server: Server) -> Member:
         machine = self.machine_of(server)
         facts = machine.facts() if machine is not None else None
-        node = Node(machine.spec, machine.state, "i") if machine and machine.spec else None
+        node = (
+            Node(machine.spec, machine.state, machine.instance)
+            if machine and machine.spec
+            else None
+        )
         if machine is None or not self.runs(server):
             return Member(
                 server, Health.UNHEALTHY, None, None, None, node, facts, problem="does not answer"
@@ -310,7 +315,10 @@ class Lab:
         insist(not twins, f"{spec.name} exists elsewhere")
         if not running:
             version = self.wanted.image.version
-            self.machines[spec.address] = Machine(spec.name, spec.address, version, spec)
+            self.made += 1
+            self.machines[spec.address] = Machine(
+                spec.name, spec.address, version, spec, instance=f"i{self.made}"
+            )
 
     def _found(self, node: str) -> list[Callable[[], None]]:
         def create() -> None:

@@ -140,3 +140,25 @@ def test_a_cut_over_that_was_carried_out_is_not_given_up() -> None:
     with pytest.raises(OnebatonError) as error:
         Tool(cluster, goal).abort()
     assert "onebaton rollback" in " ".join(error.value.details)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_abort_with_a_machine_that_is_off_may_die_at_each_change(own: bool) -> None:
+    """Between the end of the machine and of its membership, only its place tells what it was."""
+    goal = wanted(3)
+    start = running_zone(goal, own=own)
+    began = {server.name for server in start.servers.values()}
+    last = "z-b2" if own else "z-a2"
+    dying(start, Tool(start, goal).roll, f"after start {last}")
+    start.clock.sleep(5.0)
+    start.switch_off(last)
+    for number in itertools.count():
+        cluster = start.copy()
+        if not dying(cluster, Tool(cluster, goal).abort, number):
+            break
+        Tool(cluster, goal).abort()
+        cluster.clock.sleep(2.0)
+        assert {server.name for server in cluster.servers.values()} == began
+        assert set(cluster.raft.oneds) == began
+        assert not cluster.elections
+    assert number > 8

@@ -51,7 +51,7 @@ def plan_abort(given_up: Wanted, world: World) -> Plan:
     :raises RefusedError: if the way back is not safe (any more), with what to run instead.
     """
     scene = Scene.of(given_up, world)
-    if not _new_nodes(scene):
+    if not _new_nodes(scene) and not any(is_new(member, scene) for member in world.members):
         return Plan()
     refuse_if_any(given_up.zone, [*_findings(scene)], again="onebaton abort")
     return Plan(tuple(look_ahead(scene, next_action, require_bearable)))
@@ -68,9 +68,20 @@ def next_action(scene: Scene) -> Choice | None:
 
 
 def is_new(member: Member, scene: Scene) -> bool:
-    """It runs on a node of the image that is given up."""
-    node = member.node
-    return node is not None and node.spec.image_digest == scene.wanted.image.digest
+    """It runs on a node of the image that is given up, or did until that was destroyed.
+
+    A run that is killed between the end of a machine and of its membership leaves a server of
+    which only its name and address tell where it was: in a place where no old node lies.
+    """
+    digest, node = scene.wanted.image.digest, member.node
+    if node is not None:
+        return node.spec.image_digest == digest
+    if member.facts is not None or scene.counts(member):
+        return False
+    others = {n.spec.generation for n in scene.world.nodes if n.spec.image_digest != digest}
+    places = [scene.wanted.specs(slot) for slot in scene.wanted.slots if slot not in others]
+    where = (member.server.name, member.server.address)
+    return any(where == (spec.name, spec.address) for specs in places for spec in specs)
 
 
 def _take_out(member: Member) -> Choice:

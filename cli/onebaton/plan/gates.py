@@ -113,7 +113,7 @@ def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
     """Members that stand in the way, each with what is wrong with it."""
     busy_with = scene.interrupted
     for member in scene.world.members:
-        if parked(member):
+        if parked(member) and not scene.wanted.condemns(member.node, member.server.address):
             yield member, is_parked(member)
     if scene.awaited is not None:
         return
@@ -178,7 +178,9 @@ def same_term(scene: Scene) -> Iterator[Finding]:
 def machines_seen(scene: Scene) -> Iterator[Finding]:
     """A machine that cannot be looked into may hold the VIP, and cannot be stopped."""
     for member in scene.world.members:
-        if member.facts is None and scene.counts(member):
+        # One that is condemned, and does not lead, goes with its machine.
+        going = scene.wanted.condemns(member.node) and not member.is_leader
+        if member.facts is None and scene.counts(member) and not going:
             yield Finding(
                 f"the machine of {member.server.name} cannot be looked into",
                 f"no answer over ssh at {member.server.address}",

@@ -47,7 +47,7 @@ from onebaton.plan.actions import (
 from onebaton.plan.scene import Scene
 
 #: Stands in for the secrets that a zone's first server will make.
-SOME_TIME = 0.0
+SOME_TIME, SOME_MACHINE = 0.0, "to be made"
 SECRETS_TO_COME = "to be made by the first server"
 
 
@@ -96,7 +96,7 @@ def _provision(scene: Scene, action: Provision) -> World:
     world = scene.world
     names = {spec.name for spec in action.nodes}
     nodes = {node.spec.name: node for node in world.nodes}
-    nodes |= {spec.name: Node(spec, NodeState.RUNNING) for spec in action.nodes}
+    nodes |= {spec.name: Node(spec, NodeState.RUNNING, SOME_MACHINE) for spec in action.nodes}
     addresses = {spec.address for spec in action.nodes}
     listed = {m.server.address for m in world.members}
     fresh = {spec.name: _fresh(scene) for spec in action.nodes if spec.address not in listed}

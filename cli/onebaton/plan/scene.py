@@ -68,7 +68,7 @@ class Scene:
         """The platform's node for a wanted one, in whatever state, if it is the right one."""
         node = self.node_at(spec.address)
         same = node is not None and identity(node.spec) == identity(spec)
-        return node if same else None
+        return node if same and not self.wanted.condemns(node) else None
 
     def facts_of(self, spec: NodeSpec) -> FrontEndFacts | None:
         """What was seen over ssh of a wanted node."""
@@ -91,7 +91,8 @@ class Scene:
         wanted = {identity(spec) for spec in self.targets}
         held = {m.server.address for m in self.world.members} | self.kept_addresses
         outside = (n for n in self._nodes_by_name if n.spec.address not in held)
-        return tuple(node for node in outside if identity(node.spec) not in wanted)
+        condemns = self.wanted.condemns
+        return tuple(n for n in outside if identity(n.spec) not in wanted or condemns(n))
 
     @cached_property
     def blocking(self) -> tuple[Node, ...]:
@@ -289,7 +290,8 @@ class Scene:
             return None
         old = self.old[0]
         others = [m for m in self.world.members if m is not old]
-        complete = len(self.new) == self.wanted.size and all(answers(m) for m in others)
+        size = self.wanted.size - (self.wanted.condemned is not None)
+        complete = len(self.new) == size and all(answers(m) for m in others)
         return old if complete and put_away(old) else None
 
     @cached_property
@@ -305,6 +307,8 @@ class Scene:
             return None
         member = self.down[0]
         spec = self.target_of(member)
+        if self.wanted.condemns(member.node, member.server.address):
+            return member
         if parked(member):
             return None
         if spec is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from onebaton.model import Image, NodeSpec
+from onebaton.model import Image, Node, NodeSpec
 from onebaton.plan.actions import CutWay
 
 Strategy = Literal["surge", "one-by-one"]
@@ -76,6 +76,20 @@ class CutWish:
 
 
 @dataclass(frozen=True, slots=True)
+class Condemned:
+    """A machine that is to be replaced by a new one under its name and address.
+
+    :param instance: its identity, which the new one will not have; empty if it vanished.
+    :param image_digest: of the image that it, and the new one, is made from.
+    """
+
+    name: str
+    address: str
+    instance: str
+    image_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A zone of ``size`` servers, all on one image.
 
@@ -83,6 +97,7 @@ class Wanted:
     :param slots: addresses of each generation, ``a`` and ``b``: while one serves, the other is
         free for the next.
     :param port: TCP port of ``oned``.
+    :param condemned: a machine that counts as old, whatever it runs.
     """
 
     zone: str
@@ -93,6 +108,18 @@ class Wanted:
     limits: Limits
     port: int = 2633
     cut: CutWish = CutWish()
+    condemned: Condemned | None = None
+
+    def condemns(self, node: Node | None, address: str = "") -> bool:
+        """This very machine is to be replaced.
+
+        :param address: of a server; where the platform holds nothing at that of the condemned
+            machine any more, its server goes as well.
+        """
+        one = self.condemned
+        if one is None or node is None:
+            return one is not None and address == one.address
+        return (node.spec.address, node.instance) == (one.address, one.instance)
 
     def specs(self, slot: str) -> tuple[NodeSpec, ...]:
         """The wanted nodes, if they live in this slot: ``zone-a1`` at its first address."""
