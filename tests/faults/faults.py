@@ -36,6 +36,17 @@ def partition(
     :param hears: packets of the others still reach it.
     :param speaks: its packets still reach the others.
     """
+    cut_off(lab, address, *others, hears=hears, speaks=speaks)
+    try:
+        yield
+    finally:
+        lab.ssh(address, f"nft delete table {TABLE}")
+
+
+def cut_off(
+    lab: Lab, address: str, *others: str, hears: bool = False, speaks: bool = False
+) -> None:
+    """The same for as long as the machine lives."""
     peers = ", ".join(others)
     rules = [f"add table {TABLE}"]
     if not hears:
@@ -48,8 +59,7 @@ def partition(
             f"add chain {TABLE} output {{ type filter hook output priority -200; }}",
             f"add rule {TABLE} output ip daddr {{ {peers} }} drop",
         ]
-    with _filtered(lab, address, rules):
-        yield
+    _filter(lab, address, rules)
 
 
 @contextlib.contextmanager
@@ -61,17 +71,15 @@ def black_hole(lab: Lab, address: str) -> Iterator[None]:
             f"add chain {TABLE} {chain} {{ type filter hook {chain} priority -200; }}",
             f'add rule {TABLE} {chain} {interface} != "lo" tcp dport {API_PORT} drop',
         ]
-    with _filtered(lab, address, rules):
-        yield
-
-
-@contextlib.contextmanager
-def _filtered(lab: Lab, address: str, rules: list[str]) -> Iterator[None]:
-    lab.ssh(address, "nft -f - <<'RULES'\n" + "\n".join(rules) + "\nRULES")
+    _filter(lab, address, rules)
     try:
         yield
     finally:
         lab.ssh(address, f"nft delete table {TABLE}")
+
+
+def _filter(lab: Lab, address: str, rules: list[str]) -> None:
+    lab.ssh(address, "nft -f - <<'RULES'\n" + "\n".join(rules) + "\nRULES")
 
 
 @contextlib.contextmanager

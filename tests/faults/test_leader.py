@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from tests.faults.faults import HOOK, hook_broken, kill_server
-from tests.faults.trial import DEADLINE, FAILED, REFUSED, UNAVAILABLE, Trial, told
+from tests.faults.trial import DEADLINE, FAILED, REFUSED, UNAVAILABLE, Command, Trial, told
 
 pytestmark = [pytest.mark.faults]
 
@@ -17,7 +17,7 @@ def test_the_leader_dies_in_each_phase(zone: Trial):
         for phase in PHASES:
             died: list[str] = []
 
-            def fault(died: list[str] = died) -> None:
+            def fault(_command: Command, died: list[str] = died) -> None:
                 died.append(zone.leader())
                 kill_server(zone.lab, died[0])
 
@@ -31,10 +31,11 @@ def test_the_leader_dies_in_each_phase(zone: Trial):
 
 def test_the_hook_of_the_new_leader_fails(zone: Trial):
     with zone.writes() as writes:
-        with zone.rollout() as command, contextlib.ExitStack() as fault:
-            with command.frozen_at("started", "hand-over:"):
-                fault.enter_context(hook_broken(zone.lab, zone.new(1)))
-            told(command.finish(), DEADLINE, "virtual IP")
+        with contextlib.ExitStack() as fault:
+            outcome = zone.rollout_under(
+                "hand-over:", lambda _: fault.enter_context(hook_broken(zone.lab, zone.new(1)))
+            )
+            told(outcome, DEADLINE, "virtual IP")
             assert zone.lab.leader() == zone.new(1)
             assert zone.vip_holders() == []
         # The hook is whole again. It runs when a leader is elected, or by hand.

@@ -1,20 +1,30 @@
 """Servers that misbehave in the middle of a roll, new ones and those that are taken out."""
 
 import contextlib
-import time
+import re
 
 import pytest
 from tests.e2e.lab import FOLLOWER
 from tests.e2e.running import wait_until
 from tests.faults.faults import (
     change_row,
+    cut_off,
     partition,
     put_away,
     remove_machine,
     revive,
     wait_for_term_to_rise,
 )
-from tests.faults.trial import DEADLINE, FAILED, REFUSED, UNAVAILABLE, Trial, told
+from tests.faults.trial import (
+    DEADLINE,
+    FAILED,
+    OK,
+    REFUSED,
+    UNAVAILABLE,
+    Command,
+    Trial,
+    told,
+)
 
 pytestmark = [pytest.mark.faults]
 
@@ -58,19 +68,18 @@ def test_a_new_server_that_differs_once_it_runs(zone: Trial):
 
 def test_a_removed_server_that_is_started_by_hand(zone: Trial):
     """It is no member and votes all the same: the term keeps rising until it is put away."""
+    retired: list[str] = []
+
+    def revived(command: Command) -> None:
+        retired.append(zone.retiring(command))
+        revive(zone.lab, retired[0])
+        wait_for_term_to_rise(zone.lab, retired[0], by=2)
+
     with zone.writes() as writes:
-        with zone.rollout() as command:
-            with command.frozen_at("done", "retire:"):
-                retired = next(
-                    address
-                    for address in zone.lab.addresses(zone.generation)
-                    if zone.lab.endpoint(address) not in zone.lab.servers().values()
-                )
-                revive(zone.lab, retired)
-                wait_for_term_to_rise(zone.lab, retired, by=2)
-            told(command.finish(), (REFUSED, UNAVAILABLE, DEADLINE))
+        outcome = zone.rollout_under("retire:", revived, event="done")
+        told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
         zone.rollout_fails(REFUSED, "oned runs on", "not in the zone", "Stop and mask")
-        put_away(zone.lab, retired)
+        put_away(zone.lab, retired[0])
         zone.at_rest()
         zone.rollout_ends()
     zone.require_end(writes)
@@ -78,24 +87,24 @@ def test_a_removed_server_that_is_started_by_hand(zone: Trial):
 
 def test_a_candidate_that_ignores_sigterm(zone: Trial):
     """A follower to be retired is cut off, stands for election, and does not stop kindly."""
-    with zone.writes() as writes, contextlib.ExitStack() as fault, zone.rollout() as command:
-        with command.frozen_at("started", "retire:"):
-            victim = zone.retiring(command)
-            others = [
-                address
-                for address in (*zone.lab.addresses("a"), *zone.lab.addresses("b"))
-                if address != victim
-            ]
-            fault.enter_context(partition(zone.lab, victim, *others))
-            wait_for_term_to_rise(zone.lab, victim, by=1)
-        begin = time.monotonic()
-        command.wait_for_line(r"retire:\S+: done", timeout_s=120)
-        took_s = time.monotonic() - begin
-        outcome = command.finish()
+    steps: list[str] = []
+
+    def candidate(command: Command) -> None:
+        victim = zone.retiring(command)
+        everybody = {*zone.lab.addresses("a"), *zone.lab.addresses("b")}
+        cut_off(zone.lab, victim, *sorted(everybody - {victim}))
+        wait_for_term_to_rise(zone.lab, victim, by=1)
+        steps.append(command.transitions()[-1].step)
+
+    with zone.writes() as writes:
+        outcome = zone.rollout_under("retire:", candidate)
         outcome.show("rollout past a candidate that ignores SIGTERM")
-        assert outcome.status == 0, outcome.err
-        assert took_s >= KIND_S
-        fault.pop_all()
+        done = re.search(rf"{steps[0]}: done in ([0-9.]+) s", outcome.err)
+        assert done is not None, outcome.err
+        assert float(done[1]) >= KIND_S
+        if outcome.status != OK:
+            told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
+            zone.rollout_ends()
     zone.require_end(writes)
 
 

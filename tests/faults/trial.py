@@ -327,14 +327,19 @@ class Trial:
             self._again_after(outcome)
         raise AssertionError(f"not done after {MOST_RUNS} runs:\n{outcome.err}")
 
-    def rollout_under(self, step: str, fault: Callable[[], object]) -> Outcome:
-        """Run a rollout to its end; the fault comes about when such a step has begun."""
+    def rollout_under(
+        self, step: str, fault: Callable[[Command], object], *, event: str = "started"
+    ) -> Outcome:
+        """Run a rollout to its end; the fault comes about when such a step begins or is done.
+
+        :param fault: is given the command, which stands still meanwhile.
+        """
         for _ in range(MOST_RUNS):
             with self.rollout() as command:
-                reached = command.reached("started", step)
+                reached = command.reached(event, step)
                 if reached is not None:
                     with command.frozen():
-                        fault()
+                        fault(command)
                 outcome = command.finish()
             if reached is not None:
                 return outcome
