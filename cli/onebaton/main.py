@@ -29,6 +29,7 @@ COMMANDS = {
     "finalize": "give up the generation that the last cut-over left",
     "park": "take a follower out of service; its id is kept",
     "unpark": "bring a parked server back into service",
+    "replace": "replace a failed or suspect node by a new one from the same image",
     "status": "show the zone, its servers and their nodes",
     "doctor": "examine the zone before a rollout: what stands in the way",
     "destroy": "destroy all nodes of the cluster",

@@ -306,6 +306,47 @@ def test_an_abort_says_what_leaves_before_it_asks(
         assert "take n4 out of the zone and destroy n4, n5" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("steps", "argv", "status", "is_done"),
+    [
+        (("destroy n2",), [], 2, False),
+        (("destroy n2",), ["--yes"], 0, True),
+        # Nothing to decide on.
+        ((), [], 0, True),
+    ],
+)
+def test_a_replacement_says_what_is_to_be_done_before_it_asks(
+    *, steps, argv, status, is_done, monkeypatch, capsys
+):
+    done = []
+    monkeypatch.setattr(wiring, "replace_preview", lambda _options, _node: steps)
+    monkeypatch.setattr(
+        wiring, "replace", lambda options, node: done.append((options, node)) or ReportView("t", ())
+    )
+    assert main.main(["replace", "n2", "-c", "x.yaml", *argv]) == status
+    err = capsys.readouterr().err
+    assert all(f"to be done: {step}" in err for step in steps)
+    assert len(done) == is_done
+    for given, node in done:
+        assert node == "n2"
+        assert given.again("replace") == "onebaton replace n2 --config x.yaml"
+
+
+@pytest.mark.parametrize("name", ["park", "unpark"])
+def test_one_server_is_named(name, monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(
+        wiring, name, lambda options, node: done.append((options, node)) or ReportView("t", ())
+    )
+    assert main.main([name]) == 2
+    assert main.main([name, "n2", "-c", "x.yaml"]) == 0
+    ((given, node),) = done
+    assert node == "n2"
+    assert given.again(name) == f"onebaton {name} n2 --config x.yaml"
+    assert "onebaton rollout --config" in given.again("rollout")
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 130), ("", 130)])
 def test_an_answer_counts(answer, status, monkeypatch, capsys):
     class Terminal(io.StringIO):

@@ -11,7 +11,8 @@ from onebaton.model import NodeState, Vip
 from onebaton.plan.abort import plan_abort
 from onebaton.plan.roll import plan_roll
 from onebaton.plan.underway import Goal, goal_of, half_done, other_goal
-from onebaton.rollout.goals import KEY, Goals
+from onebaton.plan.wanted import Condemned
+from onebaton.rollout.notes import condemnations, goals
 from onebaton.rollout.reporting import abort_view, status_view
 
 GOAL = goal_of(wanted(3), 1.5)
@@ -25,34 +26,44 @@ def forward(lab: Lab, steps: int) -> None:
 
 
 def test_it_comes_back_as_it_was_noted():
-    goals = Goals(MemoryStore())
-    assert goals.load() is None
-    goals.save(GOAL)
-    assert goals.load() == GOAL == Goal("onebaton/z:6.10.5", "sha256:6.10.5", "6.10.5", 1.5)
-    goals.forget()
-    goals.forget()
-    assert goals.load() is None
+    note = goals(MemoryStore())
+    assert note.load() is None
+    note.save(GOAL)
+    assert note.load() == GOAL == Goal("onebaton/z:6.10.5", "sha256:6.10.5", "6.10.5", 1.5)
+    note.forget()
+    note.forget()
+    assert note.load() is None
+
+
+def test_each_note_has_a_file_of_its_own():
+    store = MemoryStore()
+    one = Condemned("z-a2", "10.0.0.12", "i", "sha256:6.10.0")
+    condemnations(store).save(one)
+    goals(store).save(GOAL)
+    goals(store).forget()
+    assert condemnations(store).load() == one
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b'{"format": 1, "goal"', "JSON"),
-        (json.dumps({"format": 2, "goal": None}).encode(), "goal"),
+        (b'{"format": 1, "note"', "JSON"),
+        (json.dumps({"format": 2, "note": None}).encode(), "another format"),
+        (json.dumps({"format": 1}).encode(), "note"),
         (
-            b'{"format": 1, "goal": {"image": "i", "digest": 7, "version": "v", "began_at": 0.0}}',
-            "goal.digest",
+            b'{"format": 1, "note": {"image": "i", "digest": 7, "version": "v", "began_at": 0.0}}',
+            "note.digest",
         ),
     ],
 )
 def test_what_cannot_be_read_is_no_note(content, told):
     store = MemoryStore()
-    store.write(KEY, content)
+    store.write("rollout.json", content)
     with pytest.raises(UnreadableError) as error:
-        Goals(store).load()
+        goals(store).load()
     assert error.value.status == Status.UNREADABLE
     assert told in " ".join(error.value.details)
-    assert KEY in error.value.message
+    assert "rollout.json" in error.value.message
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7, 8, 9])

@@ -63,6 +63,16 @@ def condemn(world: World, name: str, goal: Goal | None) -> Condemned:
     return Condemned(spec.name, spec.address, node.instance, spec.image_digest)
 
 
+def being_replaced(noted: Condemned | None) -> Iterator[Finding]:
+    """A rollout would take the machine that is to go for one that is to join."""
+    if noted is not None:
+        yield Finding(
+            f"the machine {noted.name} is being replaced",
+            "a replacement was begun that did not come to its end",
+            f"Finish it: `onebaton replace {noted.name}`.",
+        )
+
+
 def size_of(world: World, condemned: Condemned) -> int:
     """How many servers the zone has when the machine is replaced: as many as before."""
     there = any(m.server.address == condemned.address for m in world.members)

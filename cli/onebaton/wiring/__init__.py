@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
+from onebaton.wiring.replacing import replace, replace_preview
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
 from onebaton.wiring.upkeep import park, unpark
@@ -33,6 +34,8 @@ __all__ = [
     "park",
     "plan",
     "rehearse",
+    "replace",
+    "replace_preview",
     "rollback",
     "rollback_preview",
     "rollout",
@@ -109,7 +112,7 @@ def plan(options: Options) -> PlanView:
 
 def rehearse(options: Options, *, keep: bool) -> RehearsalView:
     """Rehearse a change of the schema on a copy; the zone is only read."""
-    from dataclasses import replace
+    from dataclasses import replace as changed
 
     from onebaton.adapters.zone import session_of
     from onebaton.rollout import rehearsals
@@ -127,14 +130,14 @@ def rehearse(options: Options, *, keep: bool) -> RehearsalView:
                 options.again("rehearse"),
             ).run(accepted=options.accepted, keep=keep)
             key = rehearsals.key_of(run_id(cluster, version))
-            view = replace(view, kept_as=str(cluster.state / key))
+            view = changed(view, kept_as=str(cluster.state / key))
             rehearsals.keep(cluster.store, key, view)
             return view
 
 
 def rollout(options: Options) -> ReportView:
     """Bring the zone onto the configured image, step by step."""
-    from dataclasses import replace
+    from dataclasses import replace as changed
 
     from onebaton.plan.roll import plan_roll
     from onebaton.plan.underway import goal_of
@@ -175,7 +178,7 @@ def rollout(options: Options) -> ReportView:
                     run,
                     cluster.observe,
                     lambda world: plan_roll(wanted, world),
-                    site=replace(cluster.site, left_alone=left_alone, reporter=told.reporter),
+                    site=changed(cluster.site, left_alone=left_alone, reporter=told.reporter),
                     seen=seen,
                     before=before,
                 )
@@ -234,6 +237,7 @@ def destroy(options: Options) -> tuple[str, ...]:
             nodes = cluster.platform.nodes()
             cluster.platform.apply([])
             cluster.goals.forget()
+            cluster.condemned.forget()
             _forget_cut_over(cluster, {node.spec.address for node in nodes})
             return tuple(node.spec.name for node in nodes)
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from onebaton.config import ClusterConfig
     from onebaton.migration import Migrations
     from onebaton.model import Image, Secret, World
-    from onebaton.plan.wanted import Wanted
+    from onebaton.plan.underway import Goal
+    from onebaton.plan.wanted import Condemned, Wanted
     from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
-    from onebaton.rollout.goals import Goals
+    from onebaton.rollout.notes import Note
     from onebaton.standby import PriorRecord, StandBy
     from onebaton.steps.site import Site
     from onebaton.wiring.options import Options
@@ -78,11 +79,18 @@ class Cluster:
         return Priors(self.store)
 
     @cached_property
-    def goals(self) -> Goals:
+    def goals(self) -> Note[Goal]:
         """The note of a rollout that is under way."""
-        from onebaton.rollout.goals import Goals
+        from onebaton.rollout.notes import goals
 
-        return Goals(self.store)
+        return goals(self.store)
+
+    @cached_property
+    def condemned(self) -> Note[Condemned]:
+        """The note of a machine that is being replaced."""
+        from onebaton.rollout.notes import condemnations
+
+        return condemnations(self.store)
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -16,15 +16,19 @@ WATCHED_S = 2.0
 def planned(cluster: Cluster, world: World) -> Plan:
     """The rest of the rollout; nothing is changed before all of this was looked at.
 
-    :raises RefusedError: if a rollout to another image is half-done, if the plan is refused, or
-        if the doctor finds what stands in the way.
+    :raises RefusedError: if a rollout to another image or a replacement is half-done, if the plan
+        is refused, or if the doctor finds what stands in the way.
     """
     from onebaton.plan.findings import refuse_if_any
+    from onebaton.plan.replacing import being_replaced
     from onebaton.plan.roll import plan_roll
     from onebaton.plan.underway import other_goal
 
     wanted = cluster.wanted
-    found = [*other_goal(wanted, world, cluster.goals.load())]
+    found = [
+        *other_goal(wanted, world, cluster.goals.load()),
+        *being_replaced(cluster.condemned.load()),
+    ]
     refuse_if_any(wanted.zone, found, again="onebaton plan")
     plan = plan_roll(wanted, world)
     if plan.actions:
