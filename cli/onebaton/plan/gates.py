@@ -136,13 +136,9 @@ def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
 
 def is_parked(member: Member) -> Finding:
     """What is to be said of a member that an operator took out of service."""
-    name = member.server.name
-    running = member.raft is not None
     return Finding(
-        f"server {member.server.id} ({name}) is parked",
-        f"noted on its machine{', and it runs all the same' if running else ''}"
-        if member.problem is None
-        else member.problem,
+        f"server {member.server.id} ({member.server.name}) is out of service",
+        member.problem or "parked, by the note on its machine",
         f"Bring it back first: `onebaton unpark {member.host.name}`.",
     )
 

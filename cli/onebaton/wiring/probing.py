@@ -44,10 +44,15 @@ class Watched(Unwatched):
 
     def before(self, action: Action) -> None:
         """What is about to be stopped for good is not a gap of the zone."""
-        from onebaton.plan.actions import CutOver, Fence, HandOver, Reinstate, Retire
+        from onebaton.plan.actions import CutOver, Fence, HandOver, Park, Reinstate, Retire
 
         match action:
-            case Retire(server=server) | Fence(server=server) | HandOver(from_server=server):
+            case (
+                Retire(server=server)
+                | Fence(server=server)
+                | Park(server=server)
+                | HandOver(from_server=server)
+            ):
                 self._probe.remove(server.name)
             case CutOver() | Reinstate():
                 # All servers end; the virtual IP is what clients go on with.
