@@ -28,15 +28,21 @@ from onebaton.fields import (
     Interface,
     Name,
     Package,
+    Region,
     Seconds,
     Subnet,
     UserName,
     Version,
     repository_url,
     require_file,
+    service_url,
+    state_place,
     under_folder,
 )
 from onebaton.model import Vip
+
+#: Folder of the state, and of what stays on this machine if the state does not.
+DEFAULT_STATE = ".onebaton"
 
 
 class Section(BaseModel):
@@ -311,6 +317,36 @@ class OnedConfig(Section):
     limit_purge: int = Field(default=100000, ge=100, description="LIMIT_PURGE, in records")
 
 
+class S3Config(Section):
+    """How an object store is spoken to, where ``state`` is in one."""
+
+    endpoint_url: str | None = Field(
+        default=None,
+        description="Address of the S3-compatible service (MinIO, Ceph, ...); AWS if left out. "
+        "Keys come from the usual AWS places: environment, profile, the machine's role.",
+    )
+    region: Region | None = Field(
+        default=None, description="The bucket's region; the AWS settings' own if left out."
+    )
+    encryption: Literal["AES256", "aws:kms", "bucket"] = Field(
+        default="AES256",
+        description="Server-side encryption asked for with each write; bucket: what the bucket "
+        "does by itself.",
+    )
+    kms_key_id: str | None = Field(
+        default=None, min_length=1, description="Key for aws:kms; the account's own if left out."
+    )
+    timeout_s: Seconds = Field(
+        default=30.0,
+        description="Deadline of one read or write with all its retries, in seconds.",
+    )
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _service(cls, value: str | None) -> str | None:
+        return value if value is None else service_url(value)
+
+
 class ClusterConfig(Section):
     """A whole ``cluster.yaml``."""
 
@@ -323,12 +359,34 @@ class ClusterConfig(Section):
     oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
     rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
     state: str = Field(
-        default=".onebaton",
+        default=DEFAULT_STATE,
         min_length=1,
-        description="Folder of journal, image catalogue and plans.",
+        description="Where journal, lock, image catalogue, rehearsals, reports and the record of "
+        "a cut-over are: a folder, or s3://BUCKET/PREFIX for several machines to share.",
     )
+    local: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder of what stays on this machine: known ssh host keys, work folders of "
+        "podman, Terraform and the bake. The state folder itself if left out, .onebaton where "
+        "state is in S3.",
+    )
+    s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
 
     @field_validator("state")
     @classmethod
-    def _state_folder(cls, value: str, info: ValidationInfo) -> str:
-        return str(under_folder(value, info) or value)
+    def _state_place(cls, value: str, info: ValidationInfo) -> str:
+        return state_place(value, info)
+
+    @field_validator("local")
+    @classmethod
+    def _local_folder(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # A state that is itself wrong is not in `data`; it is told of, and this one is not used.
+        if value is None and "://" in info.data.get("state", ""):
+            value = DEFAULT_STATE
+        return value if value is None else str(under_folder(value, info) or value)
+
+    @property
+    def local_folder(self) -> Path:
+        """Where what stays on this machine is."""
+        return Path(self.local or self.state)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeGuard, TypeVar, get_args
 
-from onebaton.config import OnedConfig, RepositoryConfig, RolloutConfig, ZoneConfig
+from onebaton.config import OnedConfig, RepositoryConfig, RolloutConfig, S3Config, ZoneConfig
 from onebaton.fields import read_address, read_interface, read_subnet
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _timeouts(data)
     yield from _outage(data)
     yield from _repository(data)
+    yield from _encryption(data)
 
 
 def _generations(data: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -154,6 +155,15 @@ def _repository(data: Mapping[str, object]) -> Iterator[Contradiction]:
         yield Contradiction(
             (*location, "components"),
             f"is missing: the suite {suite} has components (a flat repository's suite is ./)",
+        )
+
+
+def _encryption(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """A key is for the one way of encryption that takes one."""
+    chosen = _at(data, ("s3", "encryption")) or S3Config().encryption
+    if _at(data, ("s3", "kms_key_id")) is not None and chosen != "aws:kms":
+        yield Contradiction(
+            ("s3", "kms_key_id"), f"is for s3.encryption aws:kms; chosen is {chosen}"
         )
 
 

@@ -5,6 +5,7 @@ Each is refused with a sentence that can stand behind ``file:line: key:`` as it 
 
 import os
 import os.path
+import re
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,9 @@ _DEVICE = r"^[A-Za-z0-9._-]{1,15}$"
 _USER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$"
 _PACKAGE = r"^[a-z0-9][a-z0-9+.-]+$"
 _DATABASE = r"^[A-Za-z0-9_]+$"
+_REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_PREFIX_PART = r"[A-Za-z0-9_][A-Za-z0-9._%+=-]*"
 
 #: What a text must look like, in words, by the pattern that checks it.
 PATTERNS = {
@@ -28,6 +32,7 @@ PATTERNS = {
     _USER: "must be the name of a user",
     _PACKAGE: "must be the name of a Debian package; its version is image.version",
     _DATABASE: "must hold only letters, digits and underscores",
+    _REGION: "must be the name of a region, such as eu-central-1",
 }
 
 #: Key of the validation context under which the file's folder is found.
@@ -128,6 +133,7 @@ Subnet = Annotated[IPv4Network, BeforeValidator(read_subnet)]
 DeviceName = Annotated[str, StringConstraints(pattern=_DEVICE)]
 DatabaseName = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=64)]
 DatabaseUser = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=32)]
+Region = Annotated[str, StringConstraints(pattern=_REGION)]
 
 
 def repository_url(value: str, info: ValidationInfo) -> str:
@@ -142,3 +148,48 @@ def repository_url(value: str, info: ValidationInfo) -> str:
     if parts.scheme not in {"", "file"} or not folder:
         raise ValueError("must be an http or https address, or a local folder")
     return str(under_folder(folder, info) or folder)
+
+
+def bucket_and_prefix(place: str) -> tuple[str, str]:
+    """The two parts of ``s3://bucket/prefix``; the prefix has no slash at its ends.
+
+    :raises ValueError: if it is no such place.
+    """
+    scheme, _, path = place.partition("://")
+    bucket, _, prefix = path.partition("/")
+    prefix = prefix.rstrip("/")
+    if scheme != "s3" or not re.fullmatch(_BUCKET, bucket):
+        raise ValueError("must be a folder, or s3://BUCKET/PREFIX with the name of a bucket")
+    if prefix and not all(re.fullmatch(_PREFIX_PART, part) for part in prefix.split("/")):
+        raise ValueError(
+            "the prefix behind the bucket must hold only letters, digits and _.%+=- between its "
+            "slashes, and no part that is empty or starts with a dot"
+        )
+    return bucket, prefix
+
+
+def state_place(value: str, info: ValidationInfo) -> str:
+    """``s3://bucket/prefix`` without a slash at its end, a folder as an absolute path.
+
+    :raises ValueError: if it is neither.
+    """
+    if "://" not in value:
+        return str(under_folder(value, info) or value)
+    return f"s3://{'/'.join(bucket_and_prefix(value))}".rstrip("/")
+
+
+def service_url(value: str) -> str:
+    """The address of an HTTP service.
+
+    :raises ValueError: if it is none, or holds a user's name or a password (it is not shown).
+    """
+    try:
+        parts = urlsplit(value)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or parts.query or parts.fragment:
+        raise ValueError("must be an http or https address, such as https://minio.example.org:9000")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and no password: keys come from the usual AWS places")
+    return value

@@ -360,7 +360,7 @@ class ImageBuilder(Protocol):
 
 
 class Store(Protocol):
-    """Keys and bytes: a folder now, an object store later. Every write is atomic."""
+    """Keys and bytes, in a folder or an object store. Every write is atomic."""
 
     def read(self, key: str) -> bytes | None:
         """The content, ``None`` if there is none."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.contract import objectstore
+from tests.contract.objectstore import ObjectStore
 from tests.standin.harness import SECRET, HarnessError, MariaDB, mariadb, zone
 
 ENDPOINTS = "ONEBATON_CONTRACT_ENDPOINTS"
@@ -26,6 +28,30 @@ def private_mariadb() -> Iterator[MariaDB]:
             yield database
     except HarnessError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def object_service() -> Iterator[ObjectStore]:
+    """An S3-compatible service on loopback."""
+    with objectstore.serving() as service:
+        yield service
+
+
+@pytest.fixture
+def objects(
+    object_service: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ObjectStore]:
+    """The service in fair weather, with an empty bucket, and keys for it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-keys"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", objectstore.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", objectstore.SECRET_KEY)
+    object_service.clear()
+    yield object_service
+    object_service.faults = iter(())
 
 
 @pytest.fixture(scope="session")

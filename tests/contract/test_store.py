@@ -1,22 +1,32 @@
-"""What every store does alike: the folder, and the one in memory."""
+"""What every store does alike: the folder, S3, and the one in memory."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.contract.objectstore import BUCKET, ObjectStore
 from tests.fakes.store import MemoryStore
 
+from onebaton.adapters.s3store import S3Store
 from onebaton.adapters.store import FolderStore
+from onebaton.config import S3Config
 from onebaton.ports import Store
 
 pytestmark = pytest.mark.contract
 
 
-@pytest.fixture(params=["folder", "memory"])
+def s3(objects: ObjectStore, prefix: str = "/zones/lab") -> Store:
+    settings = S3Config(endpoint_url=objects.url, region="us-east-1")
+    return S3Store(f"s3://{BUCKET}{prefix}", settings)
+
+
+@pytest.fixture(params=["folder", "s3", "s3 without a prefix", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     makers: dict[str, Callable[[], Store]] = {
         "folder": lambda: FolderStore(tmp_path / "not" / "yet" / "there"),
+        "s3": lambda: s3(request.getfixturevalue("objects")),
+        "s3 without a prefix": lambda: s3(request.getfixturevalue("objects"), ""),
         "memory": MemoryStore,
     }
     return makers[request.param]()

@@ -101,8 +101,41 @@ def test_a_killed_owner_that_nobody_reaped_loses_the_lock(tmp_path):
 
 def test_a_later_process_with_the_same_id_is_not_the_owner(tmp_path):
     store = FolderStore(tmp_path)
+    with hold(store):
+        boot = json.loads(store.read(lock.KEY))["born"].partition(":")[0]
+    leave_behind(store, born=f"{boot}:1")
+    with hold(store):
+        pass
+
+
+def test_a_machine_that_was_started_anew_has_none_of_its_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_machine", lambda: "this one")
+    store = FolderStore(tmp_path)
     leave_behind(store, born="another-boot:1")
     with hold(store):
+        pass
+
+
+@pytest.mark.parametrize("machine", ["this one", ""])
+@pytest.mark.parametrize(
+    "other",
+    [
+        # Started at another time, as every other machine was.
+        {"machine": "another one", "born": "another-boot:1"},
+        {"machine": "", "born": "another-boot:1"},
+        # A container beside ours: the same kernel, and process ids of its own.
+        {"namespace": "pid:[1]", "pid": 2**22 + 1},
+    ],
+)
+def test_another_machine_of_the_same_name_may_have_a_living_owner(
+    tmp_path, monkeypatch, machine, other
+):
+    monkeypatch.setattr(lock, "_machine", lambda: machine)
+    store = FolderStore(tmp_path)
+    leave_behind(store, **other)
+    with pytest.raises(LockedError), hold(store):
+        pass
+    with hold(store, break_lock=True):
         pass
 
 

@@ -18,6 +18,17 @@ _TEMPORARY = ".writing-"
 _GUARD = ".guard"
 
 
+def parts_of(key: str) -> list[str]:
+    """What stands between the key's slashes.
+
+    :raises ValueError: if it is no key.
+    """
+    parts = key.split("/")
+    if not all(_PART.fullmatch(part) for part in parts):
+        raise ValueError(f"not a key: {key!r}")
+    return parts
+
+
 class FolderStore:
     """The port ``Store`` on a local folder, one file a key.
 
@@ -116,10 +127,7 @@ class FolderStore:
         yield from sorted(key for key in found if key.startswith(prefix))
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if not all(_PART.fullmatch(part) for part in parts):
-            raise ValueError(f"not a key: {key!r}")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(*parts_of(key))
 
     @contextlib.contextmanager
     def _temporary(self, path: Path, content: bytes) -> Iterator[Path]:

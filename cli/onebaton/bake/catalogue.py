@@ -1,6 +1,6 @@
 """The image catalogue: which images were baked from what, newest first.
 
-One JSON file an image, under a key made from the image's name. Entries are never changed:
+One JSON object an image, under a key made from the image's name. Entries are never changed:
 every bake gives its image a name of its own.
 """
 
@@ -163,6 +163,6 @@ def _unreadable(key: str, *details: str) -> UnreadableError:
     return UnreadableError(
         f"the entry {key} of the image catalogue cannot be read",
         details=details,
-        resolution="Restore this file in the state folder from a copy, or remove it and bake the "
-        "image again.",
+        resolution="Restore it where `state` is, from a copy, or remove it and bake the image "
+        "again.",
     )

@@ -19,7 +19,7 @@ Config = Annotated[
 ]
 State = Annotated[
     str | None,
-    typer.Option("--state", help="Folder of journal, catalogue and plans, instead of `state`."),
+    typer.Option("--state", help="Folder or s3://BUCKET/PREFIX, not `state`."),
 ]
 Version = Annotated[
     str | None,

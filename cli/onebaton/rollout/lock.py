@@ -1,12 +1,16 @@
 """One run at a time: a lock with owner, host, command and age.
 
 The lock is an object created only if it is not there. When its owner was a process of this
-very host that is provably gone (no such process, or another start time under its id), the
-lock is taken over with a warning; any other lock is broken only knowingly.
+very machine that is provably gone (no such process, or another start time under its id, or
+the machine was started anew), the lock is taken over with a warning; any other lock is broken
+only knowingly. The state may be shared by machines, and two of them may have the same name: a
+pipeline's containers often do.
 """
 
 import contextlib
 import getpass
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -26,9 +30,11 @@ class Owner:
     """Who holds the lock.
 
     :param born: what tells the process from a later one with the same id: its start time in
-        clock ticks since the boot, and the boot's id (``/proc``).
+        clock ticks since the boot, after the boot's id (``/proc``).
     :param at: when it was taken, seconds since the epoch, UTC.
     :param token: no two locks are alike, not even of one process.
+    :param machine: tells the machine from another one of the same name; empty if it cannot.
+    :param namespace: where its process id counts (``pid_namespaces(7)``).
     """
 
     user: str
@@ -38,6 +44,8 @@ class Owner:
     command: str
     at: float
     token: str
+    machine: str = ""
+    namespace: str = ""
 
     def describe(self, now: float) -> str:
         """In words, with its age."""
@@ -86,6 +94,8 @@ def held(
         command=command,
         at=clock.now(),
         token=secrets.token_hex(8),
+        machine=_machine(),
+        namespace=_namespace(),
     )
     content = json.dumps(asdict(me)).encode()
     while not store.create(KEY, content):
@@ -93,7 +103,7 @@ def held(
         if found is None:
             continue  # released between the two calls
         other = _owner(found)
-        if not (break_lock or _provably_gone(other, me.host)):
+        if not (break_lock or _provably_gone(other, me)):
             raise LockedError(
                 "another run holds the lock of this cluster",
                 details=[other.describe(clock.now())],
@@ -126,14 +136,42 @@ def _owner(content: bytes) -> Owner:
         return Owner(**json.loads(content))
     except (ValueError, TypeError) as error:
         raise UnreadableError(
-            f"the lock {KEY} in the state folder cannot be read",
+            f"the lock {KEY} under `state` cannot be read",
             details=[str(error)],
             resolution="Make sure that no other run is under way, then remove it.",
         ) from error
 
 
-def _provably_gone(owner: Owner, host: str) -> bool:
-    return owner.host == host and _born(owner.pid) != owner.born
+def _provably_gone(owner: Owner, me: Owner) -> bool:
+    if owner.host != me.host:
+        return False
+    if _boot(owner) != _boot(me):
+        # Started anew since then, or another machine of the same name, where it may live.
+        return bool(me.machine) and owner.machine == me.machine
+    return owner.namespace == me.namespace and _born(owner.pid) != owner.born
+
+
+def _boot(owner: Owner) -> str:
+    return owner.born.partition(":")[0]
+
+
+def _machine() -> str:
+    """The machine's id, but not as it stands: ``machine-id(5)`` wants it kept to itself."""
+    try:
+        known = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+    # An image's own id is none before its first start: empty, or "uninitialized".
+    if len(known) != 32:
+        return ""
+    return hmac.new(known.encode(), b"onebaton lock", hashlib.sha256).hexdigest()
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _born(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""The record of a cut-over, kept in the state folder.
+"""The record of a cut-over, kept with the state.
 
 What a cut-over leaves behind cannot be seen any more once it has begun: who led, which servers
 the zone had, where its log ended. So it is written down before each such thing.
@@ -72,8 +72,8 @@ class Priors:
 
 def _unreadable(*details: str) -> UnreadableError:
     return UnreadableError(
-        f"the record of the last cut-over ({KEY} in the state folder) cannot be read",
+        f"the record of the last cut-over ({KEY} under `state`) cannot be read",
         details=details,
-        resolution="Restore this file from a copy. Do not remove it: it tells which generation "
+        resolution="Restore it from a copy. Do not remove it: it tells which generation "
         "may serve, and what `onebaton rollback` brings back.",
     )

@@ -1,4 +1,4 @@
-"""Reports of rehearsals, kept in the state folder: what a cut-over is planned on."""
+"""Reports of rehearsals, kept with the state: what a cut-over is planned on."""
 
 import json
 from dataclasses import asdict
@@ -65,7 +65,7 @@ def _read(store: Store, key: str) -> RehearsalView | None:
                 f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
                 for problem in error.errors(include_url=False, include_input=False)
             ],
-            resolution="Remove this file from the state folder, and rehearse again.",
+            resolution="Remove it from where `state` is, and rehearse again.",
         ) from None
 
 

@@ -62,8 +62,8 @@ def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
     with opened(options) as cluster, locked(cluster, "bake"):
         builder = PackerBuilder(
             cluster.config.image,
-            Podman(cluster.state / "podman"),
-            cluster.state / "bake",
+            Podman(cluster.local / "podman"),
+            cluster.local / "bake",
             cluster.reporter,
             cluster.clock,
         )
@@ -130,7 +130,7 @@ def rehearse(options: Options, *, keep: bool) -> RehearsalView:
                 options.again("rehearse"),
             ).run(accepted=options.accepted, keep=keep)
             key = rehearsals.key_of(run_id(cluster, version))
-            view = changed(view, kept_as=str(cluster.state / key))
+            view = changed(view, kept_as=cluster.place(key))
             rehearsals.keep(cluster.store, key, view)
             return view
 

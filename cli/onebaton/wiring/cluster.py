@@ -61,15 +61,24 @@ class Cluster:
             options.config, version=options.version, state=options.state
         )
         keep_from_programs(self.config.zone.credentials.password, self.config.database.password)
-        self.state = Path(self.config.state)
+        #: Folder of what stays on this machine.
+        self.local = self.config.local_folder
         self._closing = closing
 
     @cached_property
     def store(self) -> Store:
         """Journal, lock and catalogue."""
+        if "://" in self.config.state:
+            from onebaton.adapters.s3store import S3Store
+
+            return S3Store(self.config.state, self.config.s3)
         from onebaton.adapters.store import FolderStore
 
-        return FolderStore(self.state)
+        return FolderStore(Path(self.config.state))
+
+    def place(self, key: str) -> str:
+        """Where people find what the store keeps under a key."""
+        return f"{self.config.state}/{key}"
 
     @cached_property
     def priors(self) -> PriorRecord:
@@ -135,9 +144,9 @@ class Cluster:
             cluster=self.config.zone.name,
             network=self.config.network,
             settings=self.config.platform,
-            state=self.state,
+            state=self.local,
             authorized_key=key.with_name(f"{key.name}.pub").read_text().strip(),
-            podman=Podman(self.state / "podman"),
+            podman=Podman(self.local / "podman"),
             reporter=self.reporter,
             clock=self.clock,
         )
@@ -147,7 +156,7 @@ class Cluster:
         """The way into the nodes."""
         from onebaton.adapters.ssh import Ssh
 
-        known_hosts = self.state / "known_hosts"
+        known_hosts = self.local / "known_hosts"
         return self._closing.enter_context(Ssh(self.config.ssh, known_hosts=known_hosts))
 
     @cached_property

@@ -105,7 +105,7 @@ def report(
     notes: Sequence[str] = (),
     nothing: Sequence[str] = (),
 ) -> ReportView:
-    """The report, kept in the state folder when anything was done.
+    """The report, kept with the state when anything was done.
 
     :param nothing: what is said besides if nothing was.
     """
@@ -117,6 +117,6 @@ def report(
     if not taken:
         return report_view(title, taken, gaps, ("nothing was to be done", *nothing))
     key = f"reports/{run}.json"
-    view = report_view(title, taken, gaps, (*notes, f"kept as {cluster.state / key}"))
+    view = report_view(title, taken, gaps, (*notes, f"kept as {cluster.place(key)}"))
     cluster.store.write(key, json.dumps(asdict(view), indent=2).encode())
     return view

@@ -1,0 +1,148 @@
+"""An S3-compatible service on loopback: moto's, with bad weather in front of it."""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import boto3
+import requests
+from botocore.config import Config
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+App = Callable[[dict, Callable], Iterable[bytes]]
+#: What happens to one request instead of its plain way to the service.
+Fault = Callable[[App, dict, Callable], Iterable[bytes]]
+
+BUCKET = "state-of-zones"
+ACCESS_KEY = "AKIAONLYFORTESTS0000"
+SECRET_KEY = "s3cret-only-for-tests"
+
+
+class ObjectStore:
+    """The service.
+
+    :ivar faults: what befalls the next requests that change or read an object, in order.
+    :ivar seen: method and path of all requests, in order.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.faults: Iterator[Fault] = iter(())
+        self.seen: list[str] = []
+        self.over = threading.Event()
+
+    def clear(self) -> None:
+        """Fair weather, and the one bucket, empty."""
+        self.faults = iter(())
+        requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
+        self.client().create_bucket(Bucket=BUCKET)
+        self.seen.clear()
+
+    def client(self) -> "S3Client":
+        """A client of the tests' own."""
+        return boto3.session.Session(ACCESS_KEY, SECRET_KEY).client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[ObjectStore]:
+    """Serve an empty bucket until the block is left."""
+    moto = DomainDispatcherApplication(create_backend_app)
+    one_at_a_time = threading.Lock()
+
+    def app(environ: dict, start: Callable) -> Iterable[bytes]:
+        # Moto looks at a condition and writes in two steps; a real store does it in one.
+        with one_at_a_time:
+            return moto(environ, start)
+
+    def weather(environ: dict, start: Callable) -> Iterable[bytes]:
+        store.seen.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        fault = next(store.faults, None)
+        return app(environ, start) if fault is None else fault(app, environ, start)
+
+    server = make_server("127.0.0.1", 0, weather, threaded=True)
+    store = ObjectStore(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield store
+    finally:
+        store.over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def answers(status: str, code: str) -> Fault:
+    """An error of S3's, and nothing done."""
+
+    def fault(_app: App, environ: dict, start: Callable) -> list[bytes]:
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start(status, [("Content-Type", "application/xml")])
+        # A service may repeat what it was sent.
+        said = environ.get("HTTP_AUTHORIZATION", "")
+        return [f"<Error><Code>{code}</Code><Message>{said}</Message></Error>".encode()]
+
+    return fault
+
+
+SLOW_DOWN = answers("503 Slow Down", "SlowDown")
+FAILED = answers("500 Internal Server Error", "InternalError")
+CONFLICT = answers("409 Conflict", "ConditionalRequestConflict")
+
+
+def loses_its_answer(app: App, environ: dict, start: Callable) -> Iterable[bytes]:
+    """Does what was asked for, and then says that it failed."""
+    list(app(environ, lambda *_: None))
+    return FAILED(app, environ | {"CONTENT_LENGTH": "0"}, start)
+
+
+def hangs(store: ObjectStore) -> Fault:
+    """Takes the request and never answers."""
+
+    def fault(_app: App, _environ: dict, start: Callable) -> list[bytes]:
+        store.over.wait(20)
+        start("503 Late", [])
+        return []
+
+    return fault
+
+
+def drips(store: ObjectStore) -> Fault:
+    """Promises a long answer and sends a byte of it now and then."""
+
+    def fault(_app: App, _environ: dict, start: Callable) -> Iterator[bytes]:
+        start("200 OK", [("Content-Length", "100000"), ("ETag", '"x"')])
+        while not store.over.wait(0.05):
+            yield b"x"
+
+    return fault
+
+
+def heeds_nothing(*headers: str) -> Fault:
+    """A store that takes conditions and does not look at them."""
+
+    def fault(app: App, environ: dict, start: Callable) -> Iterable[bytes]:
+        return app({k: v for k, v in environ.items() if k not in headers}, start)
+
+    return fault
+
+
+def plainly(app: App, environ: dict, start: Callable) -> Iterable[bytes]:
+    """No fault."""
+    return app(environ, start)
+
+
+def for_ever(fault: Fault) -> Iterator[Fault]:
+    """The same with every request."""
+    return itertools.repeat(fault)
