@@ -330,8 +330,7 @@ class S3Config(Section):
     )
     encryption: Literal["AES256", "aws:kms", "bucket"] = Field(
         default="AES256",
-        description="Server-side encryption asked for with each write; bucket: what the bucket "
-        "does by itself.",
+        description="Server-side encryption of each write; bucket: what the bucket does by itself.",
     )
     kms_key_id: str | None = Field(
         default=None, min_length=1, description="Key for aws:kms; the account's own if left out."
@@ -368,8 +367,7 @@ class ClusterConfig(Section):
         default=None,
         min_length=1,
         description="Folder of what stays on this machine: known ssh host keys, work folders of "
-        "podman, Terraform and the bake. The state folder itself if left out, .onebaton where "
-        "state is in S3.",
+        "podman, Terraform and the bake. If left out, the state's own, or .onebaton beside S3.",
     )
     s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
 

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import boto3
@@ -41,9 +42,10 @@ class ObjectStore:
         """Fair weather, and the one bucket, empty."""
         self.faults = iter(())
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
-        self.client().create_bucket(Bucket=BUCKET)
+        self.client.create_bucket(Bucket=BUCKET)
         self.seen.clear()
 
+    @cached_property
     def client(self) -> "S3Client":
         """A client of the tests' own."""
         return boto3.session.Session(ACCESS_KEY, SECRET_KEY).client(

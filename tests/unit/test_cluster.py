@@ -9,7 +9,9 @@ import pytest
 from tests.fakes.platform import FakePlatform
 from tests.fakes.reporter import ListReporter
 
+from onebaton.adapters.s3store import S3Store
 from onebaton.adapters.startfile import Choices, write
+from onebaton.adapters.store import FolderStore
 from onebaton.model import Image, NodeSpec, Prior, PriorPhase, Schema, Zone
 from onebaton.plan.underway import Goal
 from onebaton.wiring.cluster import Cluster
@@ -73,6 +75,22 @@ def test_what_the_file_says_of_a_cut_over_reaches_the_planner(folder):
         cut = there.wanted_or_unbaked[0].cut
     assert (cut.way, cut.max_outage_s, cut.rehearsal_max_age_s) == ("stand-by", 4.0, 43200.0)
     assert (cut.rehearsal, cut.accepted) == (None, frozenset())
+
+
+def test_the_state_in_s3_and_what_stays_here(folder):
+    changes = (
+        ('state: ".onebaton"', "state: s3://zones/lab"),
+        ("endpoint_url: null", "endpoint_url: http://10.0.0.9:9000"),
+    )
+    with cluster(folder, *changes) as there:
+        # Made without a word to the service.
+        assert isinstance(there.store, S3Store)
+        assert there.local == folder / ".onebaton"
+        assert there.place("reports/1.json") == "s3://zones/lab/reports/1.json"
+    with cluster(folder, state=str(folder / "mine")) as there:
+        assert isinstance(there.store, FolderStore)
+        assert there.local == folder / "mine"
+        assert there.place("reports/1.json") == str(folder / "mine" / "reports" / "1.json")
 
 
 def test_the_command_line_counts_before_the_file(folder):

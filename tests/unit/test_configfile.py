@@ -451,6 +451,80 @@ def test_the_command_line_replaces_version_and_state(folder, tmp_path):
     assert config.state == str(tmp_path / "elsewhere" / "mine")
 
 
+def test_without_a_word_everything_is_in_one_folder(folder):
+    config = load(write(folder, GOOD), environ={})
+    assert config.local is None
+    assert config.local_folder == folder / "states"
+
+
+def test_the_state_in_s3_leaves_a_folder_here(folder):
+    text = GOOD.replace("state: states", "state: s3://zones/prod/lab/")
+    config = load(write(folder, text), environ={})
+    assert config.state == "s3://zones/prod/lab"
+    assert config.local_folder == folder / ".onebaton"
+    config = load(write(folder, text + "local: here\n"), environ={})
+    assert config.local_folder == folder / "here"
+    config = load(write(folder, text), state="mine", environ={})
+    assert config.local_folder == Path(config.state) == Path("mine").absolute()
+    config = load(write(folder, GOOD), state="s3://zones", environ={})
+    assert (config.state, config.local_folder) == ("s3://zones", folder / ".onebaton")
+
+
+NO_BUCKET = "must be a folder, or s3://BUCKET/PREFIX with the name of a bucket"
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("s3://", NO_BUCKET),
+        ("s3:///x", NO_BUCKET),
+        ("s3://Zones/x", NO_BUCKET),
+        ("s3://user:password@zones/x", NO_BUCKET),
+        ("https://zones/x", NO_BUCKET),
+        ("s3://zones/a//b", "the prefix behind the bucket must"),
+        ("s3://zones/../b", "the prefix behind the bucket must"),
+        ("s3://zones/a?b", "the prefix behind the bucket must"),
+    ],
+)
+def test_a_place_that_is_none_is_told(folder, state, message):
+    (found,) = mistakes(folder, GOOD.replace("state: states", f"state: {state}"))
+    assert found.startswith(f"30: state: {message}")
+    with pytest.raises(ConfigError) as caught:
+        load(write(folder, GOOD), state=state, environ={})
+    assert caught.value.details[0].startswith(f"--state: state: {message}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("encryption: none", ["32: s3.encryption: must be 'AES256', 'aws:kms' or 'bucket'"]),
+        ("timeout_s: 0", ["32: s3.timeout_s: must be more than 0"]),
+        ("region: EU 1", ["32: s3.region: must be the name of a region, such as eu-central-1"]),
+        (
+            "kms_key_id: k",
+            ["32: s3.kms_key_id: is for s3.encryption aws:kms; chosen is AES256"],
+        ),
+        (
+            "endpoint_url: minio:9000",
+            [
+                "32: s3.endpoint_url: must be an http or https address, such as "
+                "https://minio.example.org:9000"
+            ],
+        ),
+        (
+            "endpoint_url: https://u:secret@minio:9000",
+            [
+                "32: s3.endpoint_url: must hold no user and no password: keys come from the usual "
+                "AWS places"
+            ],
+        ),
+        ("endpoint: x", ["32: s3.endpoint: unknown key; did you mean endpoint_url?"]),
+    ],
+)
+def test_mistakes_in_the_object_store_are_told(folder, settings, expected):
+    assert mistakes(folder, f"{GOOD}s3:\n  {settings}\n") == expected
+
+
 def test_a_wrong_version_of_the_command_line_is_not_laid_on_the_file(folder):
     assert mistakes(folder, GOOD, version="new") == [
         "--version: image.version: must be a whole version such as 6.10.0"

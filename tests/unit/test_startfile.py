@@ -15,6 +15,7 @@ from onebaton.config import (
     PodmanPlatform,
     ProbeConfig,
     RolloutConfig,
+    S3Config,
     Section,
     Timeouts,
 )
@@ -63,6 +64,8 @@ def test_its_values_are_the_defaults(folder):
                 assert getattr(section, name) == field.default, name
     state = ClusterConfig.model_fields["state"].default
     assert config.state == str(folder / state)
+    assert config.local is None
+    assert config.s3 == S3Config()
 
 
 def test_it_holds_every_option_with_a_comment():
