@@ -498,7 +498,7 @@ def test_a_place_that_is_none_is_told(folder, state, message):
     ("settings", "expected"),
     [
         ("encryption: none", ["32: s3.encryption: must be 'AES256', 'aws:kms' or 'bucket'"]),
-        ("timeout_s: 0", ["32: s3.timeout_s: must be more than 0"]),
+        ("timeout_s: 0", ["32: s3.timeout_s: must be more than 0.0"]),
         ("region: EU 1", ["32: s3.region: must be the name of a region, such as eu-central-1"]),
         (
             "kms_key_id: k",
