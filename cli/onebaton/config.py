@@ -151,6 +151,11 @@ class ImageConfig(Section):
     """What is baked."""
 
     version: Version = Field(description="OpenNebula version, e.g. 6.10.0.")
+    channel: Name | None = Field(
+        default=None,
+        description="Take the image that was promoted to this channel; the newest one of the "
+        "version if left out.",
+    )
     repository: RepositoryConfig = Field(description="Where the packages come from.")
     packages: tuple[Package, ...] = Field(
         default=("opennebula",),

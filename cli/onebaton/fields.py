@@ -150,6 +150,11 @@ def repository_url(value: str, info: ValidationInfo) -> str:
     return str(under_folder(folder, info) or folder)
 
 
+def name_problem(text: str) -> str | None:
+    """What keeps a text from being a :data:`Name`, in words; ``None`` if nothing."""
+    return None if re.fullmatch(_NAME, text) else PATTERNS[_NAME]
+
+
 def bucket_and_prefix(place: str) -> tuple[str, str]:
     """The two parts of ``s3://bucket/prefix``; the prefix has no slash at its ends.
 

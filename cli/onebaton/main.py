@@ -19,7 +19,7 @@ COMMANDS = {
     "init": "write a commented cluster.yaml to begin with",
     "config": "check a cluster.yaml, or print its JSON Schema",
     "bake": "bake an image of a front-end, and test it",
-    "images": "list the images that were baked",
+    "images": "list, show, promote, revoke and prune the images that were baked",
     "bootstrap": "found a new zone from an image",
     "plan": "show what a rollout would do, and why",
     "rehearse": "try a change of the database schema on a copy",

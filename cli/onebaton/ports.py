@@ -320,6 +320,13 @@ class Platform(Protocol):
         """The platform still holds the image with this digest."""
         ...
 
+    def remove_image(self, image: Image) -> None:
+        """Remove an image and all that belongs to it; no error if it is not there.
+
+        :raises RefusedError: if something still uses it.
+        """
+        ...
+
     def boot_trial(self, image: Image) -> AbstractContextManager["TrialNode"]:
         """Boot an image once, alone, for tests; gone when the block is left."""
         ...

@@ -7,6 +7,8 @@ the epoch, in UTC; ``None`` is what was not seen.
 from dataclasses import dataclass
 from typing import Literal
 
+from onebaton.model import Image
+
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
@@ -55,6 +57,43 @@ class NodeRow:
     image: str
     server_id: int | None
     role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow(Image):
+    """An image of the catalogue, and how it stands.
+
+    :param channels: names of the channels that hold it.
+    :param revoked: why it must not be used any more; ``None`` if it may.
+    """
+
+    channels: tuple[str, ...] = ()
+    revoked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    """One image, and where it is.
+
+    :param present: the platform holds it.
+    :param nodes: names of the nodes that run it.
+    """
+
+    image: ImageRow
+    present: bool
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneView:
+    """Images that go, or went, and those that stay.
+
+    :param going: names, oldest first.
+    :param staying: names with the reason.
+    """
+
+    going: tuple[str, ...]
+    staying: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class Lab(Protocol):
 
     def spec(self, number: int, generation: str = "a") -> NodeSpec: ...
     def image(self) -> Image: ...
+    def build_image(self) -> None: ...
     def lose(self, name: str) -> None: ...
     def stop(self, name: str) -> None: ...
     def leftovers(self) -> list[str]: ...
@@ -43,6 +44,9 @@ class MemoryLab:
     def image(self) -> Image:
         schema = Schema("6.10.0", "6.10.0")
         return Image("image:1", self._digest, "6.10.0", schema, "fake", "none", "sha256:0", "", "0")
+
+    def build_image(self) -> None:
+        self.fake.images["image:1"] = self._digest
 
     def lose(self, name: str) -> None:
         self.fake.lose(name)
@@ -172,6 +176,25 @@ def test_knows_an_image_by_its_digest(lab: Lab):
     assert lab.platform.image_present(image)
     other = Image(image.name, "sha256:" + "0" * 64, "6.10.0", image.schema, "", "", "", "", "")
     assert not lab.platform.image_present(other)
+
+
+def test_removes_an_image_that_nothing_uses(lab: Lab):
+    image = lab.image()
+    lab.platform.apply([lab.spec(1)])
+    with pytest.raises(RefusedError, match=image.name):
+        lab.platform.remove_image(image)
+    assert lab.platform.image_present(image)
+    assert len(lab.platform.nodes()) == 1
+    lab.platform.apply([])
+    other = Image(image.name, "sha256:" + "0" * 64, "6.10.0", image.schema, "", "", "", "", "")
+    lab.platform.remove_image(other)
+    assert lab.platform.image_present(image)
+    try:
+        lab.platform.remove_image(image)
+        assert not lab.platform.image_present(image)
+        lab.platform.remove_image(image)
+    finally:
+        lab.build_image()
 
 
 def test_a_trial_is_no_node_and_goes(lab: Lab):

@@ -78,6 +78,13 @@ class FakePlatform:
     def image_present(self, image: Image) -> bool:
         return self.images.get(image.name) == image.digest
 
+    def remove_image(self, image: Image) -> None:
+        users = [n.spec.name for n in self.nodes() if n.spec.image == image.name]
+        if users:
+            raise RefusedError(f"the image {image.name} is in use by {', '.join(users)}")
+        if self.image_present(image):
+            del self.images[image.name]
+
     @contextlib.contextmanager
     def boot_trial(self, image: Image) -> Iterator[FakeTrial]:
         if not self.image_present(image):

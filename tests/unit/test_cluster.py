@@ -12,8 +12,10 @@ from tests.fakes.reporter import ListReporter
 from onebaton.adapters.s3store import S3Store
 from onebaton.adapters.startfile import Choices, write
 from onebaton.adapters.store import FolderStore
+from onebaton.errors import RefusedError
 from onebaton.model import Image, NodeSpec, Prior, PriorPhase, Schema, Zone
 from onebaton.plan.underway import Goal
+from onebaton.wiring.choosing import candidates
 from onebaton.wiring.cluster import Cluster
 from onebaton.wiring.options import Options
 
@@ -117,11 +119,42 @@ def test_until_it_is_final_a_cut_over_goes_on_with_its_own_image(folder, prior, 
         there.catalogue.add(NEWER)
         if prior is not None:
             there.priors.save(prior)
-        candidates = there._candidates("7.0.2")
+        found = candidates(there)
         said = [note for note in there.reporter.notes if "not final" in note]
-    assert candidates[0] == first
+    assert found[0] == first
     assert bool(said) == (first != NEWER)
-    assert set(candidates) == {OLDER, NEWER}
+    assert set(found) == {OLDER, NEWER}
+
+
+def test_a_revoked_image_is_the_last_choice_and_the_plan_is_told(folder):
+    with cluster(folder) as there:
+        there.catalogue.add(OLDER)
+        there.catalogue.add(NEWER)
+        there.standing.revoke(NEWER, "it has a hole", 1.0)
+        assert candidates(there) == (OLDER, NEWER)
+        (said,) = there.reporter.notes
+        assert said == "i:older is taken, and not i:newer: that one was revoked: it has a hole"
+        assert there._wanting(NEWER).revoked == "it has a hole"
+        assert there._wanting(OLDER).revoked == ""
+
+
+def test_the_image_of_a_channel(folder):
+    with cluster(folder, ("channel: null", "channel: production")) as there:
+        older, newer = (replace(one, platform="fake") for one in (OLDER, NEWER))
+        there.__dict__["platform"] = FakePlatform({newer.name: newer.digest})
+        there.catalogue.add(older)
+        there.catalogue.add(newer)
+        with pytest.raises(RefusedError, match="production holds no image"):
+            candidates(there)
+        there.standing.promote(older, "production", 1.0)
+        assert candidates(there) == (older,)
+        with pytest.raises(RefusedError, match="not on this platform"):
+            _ = there.image
+        there.standing.promote(newer, "production", 2.0)
+        assert there.image == newer
+        there.standing.promote(replace(older, version="6.10.5"), "production", 3.0)
+        with pytest.raises(RefusedError, match=r"holds i:older, of 6\.10\.5"):
+            candidates(there)
 
 
 @pytest.mark.parametrize(("made", "first"), [(True, OLDER), (False, NEWER)])
@@ -135,7 +168,7 @@ def test_a_rollout_that_was_begun_goes_on_with_its_own_image(folder, made, first
         there.catalogue.add(OLDER)
         there.catalogue.add(NEWER)
         there.goals.save(Goal(OLDER.name, OLDER.digest, OLDER.version, 1.0))
-        candidates = there._candidates("7.0.2")
+        found = candidates(there)
         said = [note for note in there.reporter.notes if "did not come to its end" in note]
-    assert candidates[0] == first
+    assert found[0] == first
     assert bool(said) == made

@@ -188,6 +188,10 @@ def older_wanted(p: Patient) -> None:
     p.lab.wanted = wanted(of=image("6.8.0"))
 
 
+def revoked(p: Patient) -> None:
+    p.lab.wanted = replace(p.lab.wanted, revoked="its kernel has a hole")
+
+
 def no_place(p: Patient) -> None:
     p.lab.wanted = replace(
         p.lab.wanted, slots={"a": p.lab.wanted.slots["a"], "b": ("10.0.0.21", "10.0.0.22")}
@@ -284,6 +288,7 @@ CASES = [
     ("target", no_image, W, "6.10.5 was baked"),
     ("target", other_schema_wanted, B, "6.10.0; 7.0.2 requires 7.0.0"),
     ("target", older_wanted, B, "the image has 6.8.0"),
+    ("target", revoked, B, "its kernel has a hole"),
     ("places", no_place, B, "2 of 3"),
     ("size", two_servers, B, "1 server listed, 1 wanted"),
     ("seeds", hopeless_seed, B, "z-b1 runs on a database"),

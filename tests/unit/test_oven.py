@@ -95,6 +95,18 @@ def test_the_same_recipe_is_not_baked_twice(kitchen: Kitchen):
     assert len(kitchen.platform.images) == 1
 
 
+def test_a_revoked_image_is_baked_again(kitchen: Kitchen):
+    first = kitchen.oven.bake()
+    oven = Oven(
+        kitchen.builder,
+        kitchen.platform,
+        kitchen.catalogue,
+        kitchen.reporter,
+        unusable=[first.image.digest],
+    )
+    assert oven.bake().fresh
+
+
 def test_force_bakes_it_again_and_keeps_the_earlier_image(kitchen: Kitchen):
     first = kitchen.oven.bake()
     second = kitchen.oven.bake(force=True)

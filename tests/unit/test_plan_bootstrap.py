@@ -194,3 +194,10 @@ def test_a_zone_whose_machines_are_switched_off_is_not_founded_anew():
         planned(lab)
     assert all("is switched off, and may hold" in reason for reason in refused.value.details)
     assert len(refused.value.details) == 3
+
+
+def test_a_zone_is_not_founded_on_a_revoked_image():
+    lab = bare(replace(wanted(3), revoked="it has a hole"))
+    with pytest.raises(RefusedError) as refused:
+        planned(lab)
+    assert "was revoked: it has a hole" in refused.value.details[0]

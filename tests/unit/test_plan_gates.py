@@ -379,3 +379,24 @@ def test_images_on_a_machine_that_stays_are_no_reason():
     while plan_roll(lab.wanted, lab.observe()).actions:
         lab.do(plan_roll(lab.wanted, lab.observe()).actions[0])
     assert plan_roll(lab.wanted, with_local_images(lab, "z-b1")).actions == ()
+
+
+def test_a_revoked_image_is_refused_before_and_in_the_middle_of_a_roll():
+    lab = zone(wanted(3))
+    for until in ("", "join:z-b2"):
+        if until:
+            lab.wanted = replace(lab.wanted, revoked="")
+            advance(lab, until)
+        lab.wanted = replace(lab.wanted, revoked="it has a hole")
+        reason = only_reason(lab)
+        assert "was revoked: it has a hole" in reason
+        assert "onebaton abort" in reason
+
+
+def test_an_election_to_a_revoked_image_is_seen_through():
+    lab = advance(zone(wanted(3)), "hand-over:0:z-a1:z-b1")
+    hand_over = plan_roll(lab.wanted, lab.observe()).actions[0]
+    lab.wanted = replace(lab.wanted, revoked="it has a hole")
+    assert "was revoked" in only_reason(lab)
+    lab.steps(hand_over)[0]()
+    assert plan_roll(lab.wanted, lab.observe()).actions[0] == hand_over

@@ -46,6 +46,15 @@ def test_a_machine_that_was_not_looked_into_may_be_a_second_holder():
     assert "not known" in only
 
 
+def test_nodes_on_a_revoked_image_are_named():
+    world = zone(wanted(3)).observe()
+    digest = world.nodes[0].spec.image_digest
+    assert status_view(world, VIP, 0.0, revoked={"sha256:other": "x"}).problems == ()
+    found = status_view(world, VIP, 0.0, revoked={digest: "it has a hole"}).problems
+    assert [text.split()[0] for text in found] == ["z-a1", "z-a2", "z-a3"]
+    assert found[0].endswith("which was revoked: it has a hole")
+
+
 OLD = zone(wanted(3)).observe()
 PRIOR = Prior(
     zone=OLD.zone,

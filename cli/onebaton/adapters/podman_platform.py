@@ -157,6 +157,30 @@ class PodmanPlatform:
         """This machine holds the image under its name and with this digest."""
         return image.digest in self._digests(image.name)
 
+    def remove_image(self, image: Image) -> None:
+        """Remove it from this machine; no error if it is not there.
+
+        :raises RefusedError: if a container, of anybody's, was made from it.
+        """
+        if not self.image_present(image):
+            return
+        done = self._podman.run(
+            ["image", "rm", image.name], timeout_s=REMOVE_TIMEOUT_S, check=False
+        )
+        # Status 2: the image has children or is used by a container (podman-image-rm(1)).
+        if done.status == 2:
+            raise RefusedError(
+                f"the image {image.name} is still in use on this machine",
+                details=done.stderr.strip().splitlines()[-1:],
+                resolution=f"See what uses it: podman ps --all --filter ancestor={image.name}",
+            )
+        if done.status != 0:
+            raise UnavailableError(
+                f"the image {image.name} cannot be removed",
+                details=done.stderr.strip().splitlines()[-3:],
+                resolution="See what podman says of it, then run the same command again.",
+            )
+
     @contextlib.contextmanager
     def boot_trial(self, image: Image) -> Iterator[PodmanTrialNode]:
         """Boot an image once, without a network; gone when the block is left.

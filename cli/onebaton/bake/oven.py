@@ -1,6 +1,6 @@
 """Bakes an image: once a recipe, and into the catalogue only after it was booted and tested."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -31,11 +31,14 @@ class Oven:
         platform: Platform,
         catalogue: Catalogue,
         reporter: Reporter,
+        *,
+        unusable: Collection[str] = (),
     ) -> None:
         self._builder = builder
         self._platform = platform
         self._catalogue = catalogue
         self._reporter = reporter
+        self._unusable = unusable
 
     def bake(self, *, force: bool = False) -> Baked:
         """Have an image of the recipe.
@@ -70,7 +73,7 @@ class Oven:
             (
                 image
                 for image in self._catalogue.by_recipe(recipe.digest)
-                if self._platform.image_present(image)
+                if image.digest not in self._unusable and self._platform.image_present(image)
             ),
             None,
         )

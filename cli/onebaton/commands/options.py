@@ -103,6 +103,18 @@ def opened(
         )
 
 
+def require_name(option: str, text: str) -> None:
+    """See that a text may be the name of something of ours.
+
+    :raises UsageError: if not.
+    """
+    from onebaton.fields import name_problem
+
+    problem = name_problem(text)
+    if problem is not None:
+        raise UsageError(f"{option}: {problem}", resolution="Give another name.")
+
+
 def confirm(what: str, *, otherwise: str) -> None:
     """Ask whether it shall be done.
 

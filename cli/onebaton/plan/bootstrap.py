@@ -115,6 +115,7 @@ RUNBOOK: tuple[Rule, ...] = (
 
 
 def _gates(scene: Scene) -> Iterator[Finding]:
+    yield from fit_for_use(scene)
     yield from enabled(scene)
     yield from standalone(scene)
     yield from nobody_else(scene)
@@ -127,6 +128,17 @@ def _gates(scene: Scene) -> Iterator[Finding]:
         if node.spec.name not in {spec.name for spec in founding}:
             yield stray(node)
     yield from asleep(scene)
+
+
+def fit_for_use(scene: Scene) -> Iterator[Finding]:
+    """No zone is founded on a revoked image."""
+    if scene.wanted.revoked:
+        yield Finding(
+            f"the image {scene.wanted.image.name} was revoked",
+            scene.wanted.revoked,
+            f"Bake {scene.wanted.image.version} again (`onebaton bake`), or choose another "
+            "version.",
+        )
 
 
 def asleep(scene: Scene) -> Iterator[Finding]:

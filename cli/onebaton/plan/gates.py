@@ -247,6 +247,22 @@ def same_schema(scene: Scene) -> Iterator[Finding]:
         )
 
 
+def not_revoked(scene: Scene) -> Iterator[Finding]:
+    """Nobody is to use a revoked image.
+
+    What is in the middle of a change of leader is seen through first: until then the zone does
+    not serve.
+    """
+    if scene.wanted.revoked and scene.leader is not None:
+        image = scene.wanted.image
+        yield Finding(
+            f"the image {image.name} was revoked",
+            scene.wanted.revoked,
+            f"Bake {image.version} again (`onebaton bake`), or choose another version. A rollout "
+            "to it that is half-done is taken back by `onebaton abort`.",
+        )
+
+
 def not_older(scene: Scene) -> Iterator[Finding]:
     """OpenNebula knows no way back."""
     wanted = scene.wanted.image.version
@@ -343,6 +359,7 @@ GATES: tuple[Gate, ...] = (
     one_vip,
     same_schema,
     not_older,
+    not_revoked,
     large_enough,
     steering,
     log_window,

@@ -98,6 +98,7 @@ class Wanted:
         free for the next.
     :param port: TCP port of ``oned``.
     :param condemned: a machine that counts as old, whatever it runs.
+    :param revoked: why the image must not be used any more; empty if it may.
     """
 
     zone: str
@@ -109,6 +110,7 @@ class Wanted:
     port: int = 2633
     cut: CutWish = CutWish()
     condemned: Condemned | None = None
+    revoked: str = ""
 
     def condemns(self, node: Node | None, address: str = "") -> bool:
         """This very machine is to be replaced.

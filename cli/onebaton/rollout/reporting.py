@@ -1,6 +1,7 @@
 """From what was seen and done to what a command shows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from onebaton.model import (
     AheadStage,
@@ -48,10 +49,17 @@ def abort_view(given_up: Wanted, plan: Plan) -> AbortView:
     )
 
 
-def status_view(world: World, vip: Vip, observed_at: float, goal: Goal | None = None) -> StatusView:
+def status_view(
+    world: World,
+    vip: Vip,
+    observed_at: float,
+    goal: Goal | None = None,
+    revoked: Mapping[str, str] = MappingProxyType({}),
+) -> StatusView:
     """The zone and its nodes as observed.
 
     :param goal: of the rollout that did not come to its end.
+    :param revoked: why images were, by digest.
     """
     members = tuple(_member_row(member) for member in world.members)
     ids = {member.host.name: member.server.id for member in world.members}
@@ -78,9 +86,16 @@ def status_view(world: World, vip: Vip, observed_at: float, goal: Goal | None = 
         observed_at=observed_at,
         members=members,
         nodes=nodes,
-        problems=tuple(_problems(world)),
+        problems=(*_problems(world), *_on_revoked(world, revoked)),
         notes=(*_under_way(world), *_half_done(goal, world)),
     )
+
+
+def _on_revoked(world: World, revoked: Mapping[str, str]) -> Iterator[str]:
+    for node in world.nodes:
+        reason = revoked.get(node.spec.image_digest)
+        if reason is not None:
+            yield f"{node.spec.name} runs {node.spec.image}, which was revoked: {reason}"
 
 
 #: What a node is for whose copy of the zone is migrated ahead.

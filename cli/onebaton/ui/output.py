@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from onebaton.model import Image
-from onebaton.views import DoctorView, PlanView, RehearsalView, ReportView, StatusView
+from onebaton.views import (
+    DoctorView,
+    ImageView,
+    PlanView,
+    PruneView,
+    RehearsalView,
+    ReportView,
+    StatusView,
+)
 
 #: What commands show.
-View = StatusView | PlanView | ReportView | DoctorView | RehearsalView
+View = StatusView | PlanView | ReportView | DoctorView | RehearsalView | ImageView | PruneView
 Shown = View | Sequence[Image]
 
 

@@ -15,10 +15,13 @@ from onebaton.ui import diagnosis
 from onebaton.views import (
     DoctorView,
     GapRow,
+    ImageRow,
+    ImageView,
     MemberRow,
     NodeRow,
     PartRow,
     PlanView,
+    PruneView,
     RehearsalView,
     ReportView,
     StatusView,
@@ -45,7 +48,14 @@ _STYLES = {
 
 
 def show(
-    what: StatusView | PlanView | ReportView | DoctorView | RehearsalView | Sequence[Image],
+    what: StatusView
+    | PlanView
+    | ReportView
+    | DoctorView
+    | RehearsalView
+    | ImageView
+    | PruneView
+    | Sequence[Image],
     stream: TextIO,
 ) -> None:
     """Print a view's tables."""
@@ -62,6 +72,10 @@ def show(
             parts = diagnosis.parts(what)
         case RehearsalView():
             parts = _rehearsal(what)
+        case ImageView():
+            parts = _image(what)
+        case PruneView():
+            parts = _prune(what)
         case _:
             parts = iter([_images(what) if what else Text("no image was baked yet")])
     for part in parts:
@@ -92,6 +106,34 @@ def _status(view: StatusView, width: int) -> Iterator[RenderableType]:
         yield Text(note)
 
 
+def _standing(image: Image) -> str:
+    if not isinstance(image, ImageRow):
+        return ""
+    return "revoked" if image.revoked is not None else ", ".join(image.channels)
+
+
+def _image(view: ImageView) -> Iterator[RenderableType]:
+    image = view.image
+    yield Text(f"{image.name}: OpenNebula {image.version}, schema {image.schema}")
+    if image.revoked is not None:
+        yield Text(f"revoked: {image.revoked}", style="red")
+    yield Text(f"channels: {', '.join(image.channels) or 'none'}")
+    yield Text(f"run by: {', '.join(view.nodes) or 'no node'}")
+    yield Text(f"on {image.platform}: {'there' if view.present else 'not there'}")
+    yield Text(f"digest {image.digest}")
+    yield Text(f"built {image.built_at} from {image.base} by Packer {image.packer_version}")
+    yield Text(f"recipe {image.recipe_digest}")
+
+
+def _prune(view: PruneView) -> Iterator[RenderableType]:
+    for name in view.going:
+        yield Text(f"{name}: goes")
+    for name, why in view.staying:
+        yield Text(f"{name}: stays, {why}")
+    if not view.going:
+        yield Text("there is nothing to remove")
+
+
 def _members(members: Sequence[MemberRow], *, machines: bool) -> Table:
     heads = ["id", "server", "endpoint", "state", "term", "index", "lag", "health", "version"]
     heads += ["schema", "VIP", *(["node", "gen", "image"] if machines else [])]
@@ -115,9 +157,12 @@ def _nodes(nodes: Sequence[NodeRow]) -> Table:
 
 
 def _images(images: Sequence[Image]) -> Table:
-    table = _table("image", "version", "schema", "built", "base", "platform", "packer", "digest")
+    is_said = any(map(_standing, images))
+    heads = ["image", "version", *(["standing"] * is_said), "schema", "built", "base"]
+    table = _table(*heads, "platform", "packer", "digest")
     for image in images:
-        cells = (image.name, image.version, image.schema, image.built_at, image.base)
+        cells = [image.name, image.version, *([_standing(image) or None] * is_said)]
+        cells += [str(image.schema), image.built_at, image.base]
         # Enough of a digest to tell two images apart.
         digest = image.digest.removeprefix("sha256:")[:12]
         table.add_row(*map(_cell, (*cells, image.platform, image.packer_version, digest)))

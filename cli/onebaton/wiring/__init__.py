@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onebaton.wiring.catalogue import (
+    images,
+    promote,
+    prune,
+    prune_preview,
+    reinstate,
+    revoke,
+    show_image,
+)
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
 from onebaton.wiring.replacing import replace, replace_preview
@@ -33,12 +42,18 @@ __all__ = [
     "images",
     "park",
     "plan",
+    "promote",
+    "prune",
+    "prune_preview",
     "rehearse",
+    "reinstate",
     "replace",
     "replace_preview",
+    "revoke",
     "rollback",
     "rollback_preview",
     "rollout",
+    "show_image",
     "status",
     "unpark",
 ]
@@ -67,15 +82,15 @@ def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
             cluster.reporter,
             cluster.clock,
         )
-        oven = Oven(builder, cluster.platform, cluster.catalogue, cluster.reporter)
+        oven = Oven(
+            builder,
+            cluster.platform,
+            cluster.catalogue,
+            cluster.reporter,
+            unusable=cluster.revoked.keys(),
+        )
         baked = oven.bake(force=force)
         return baked.image, baked.fresh
-
-
-def images(options: Options) -> tuple[Image, ...]:
-    """The catalogue, oldest first."""
-    with opened(options) as cluster:
-        return cluster.catalogue.list()
 
 
 def bootstrap(options: Options) -> ReportView:
@@ -194,7 +209,8 @@ def status(options: Options) -> StatusView:
 
     with opened(options) as cluster:
         world, vip = cluster.look(), cluster.config.zone.vip.to_model()
-        return status_view(world, vip, cluster.clock.now(), cluster.goals.load())
+        goal, revoked = cluster.goals.load(), cluster.revoked
+        return status_view(world, vip, cluster.clock.now(), goal, revoked)
 
 
 def doctor(options: Options, *, window_s: float) -> DoctorView:

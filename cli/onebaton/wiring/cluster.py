@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 from onebaton.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onebaton.adapters.ssh import Ssh
     from onebaton.bake.catalogue import Catalogue
+    from onebaton.bake.standing import Standing
     from onebaton.config import ClusterConfig
     from onebaton.migration import Migrations
     from onebaton.model import Image, Secret, World
@@ -107,6 +110,18 @@ class Cluster:
         from onebaton.bake.catalogue import Catalogue
 
         return Catalogue(self.store)
+
+    @cached_property
+    def standing(self) -> Standing:
+        """How those images stand: channels, revocations."""
+        from onebaton.bake.standing import Standing
+
+        return Standing(self.store)
+
+    @cached_property
+    def revoked(self) -> Mapping[str, str]:
+        """Why images must not be used any more, by digest."""
+        return {digest: entry.reason for digest, entry in self.standing.revoked().items()}
 
     @cached_property
     def password(self) -> Secret:
@@ -227,45 +242,13 @@ class Cluster:
 
     @cached_property
     def image(self) -> Image:
-        """The newest baked image of the configured version.
+        """The image of the configured version that is to be taken.
 
         :raises RefusedError: if there is none.
         """
-        version = self.config.image.version
-        for image in self._candidates(version):
-            if image.platform == self.platform.kind and self.platform.image_present(image):
-                return image
-        raise RefusedError(
-            f"no image of OpenNebula {version} was baked",
-            resolution=f"Bake it: {self.options.again('bake')}",
-        )
+        from onebaton.wiring.choosing import chosen
 
-    def _candidates(self, version: str) -> tuple[Image, ...]:
-        """Images of a version, the one to take first.
-
-        That is the newest; or that of a rollout that did not come to its end, or of a cut-over
-        that is not final: another one that was baked meanwhile has no part in it, and its nodes
-        no place.
-        """
-        images = self.catalogue.find(version)
-        digest, why = self._begun()
-        ordered = sorted(images, key=lambda image: image.digest != digest)
-        if images and ordered[0] != images[0]:
-            self.reporter.note(f"{ordered[0].name} is taken, and not {images[0].name}: {why}")
-        return tuple(ordered)
-
-    def _begun(self) -> tuple[str, str]:
-        """Digest of the image that was begun with, and why it is gone on with; empty if none."""
-        from onebaton.model import PriorPhase
-
-        goal, prior = self.goals.load(), self.priors.load()
-        if goal is not None and any(
-            node.spec.image_digest == goal.digest for node in self.platform.nodes()
-        ):
-            return goal.digest, "the rollout to it did not come to its end"
-        if prior is not None and prior.phase is not PriorPhase.FINAL:
-            return prior.image_digest, "the cut-over to it is not final"
-        return "", ""
+        return chosen(self)
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -322,6 +305,7 @@ class Cluster:
                 rehearsal=newest(self.store, image, self.clock.now()),
                 accepted=frozenset(self.options.accepted),
             ),
+            revoked=self.revoked.get(image.digest, ""),
         )
 
     @cached_property

@@ -205,7 +205,11 @@ def _target(case: Case) -> Outcome:
             "Bake it: `onebaton bake`.",
         )
         return Outcome("", warnings=(warning,))
-    found = (*gates.same_schema(case.scene), *gates.not_older(case.scene))
+    found = (
+        *gates.same_schema(case.scene),
+        *gates.not_older(case.scene),
+        *gates.not_revoked(case.scene),
+    )
     return Outcome(f"{image.name} requires schema {image.schema}", blockers=found)
 
 
