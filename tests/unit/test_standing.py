@@ -16,6 +16,7 @@ from onebaton.bake.standing import Standing
 from onebaton.errors import RefusedError, Status, UnreadableError, UsageError
 from onebaton.model import Image, NodeSpec, Schema
 from onebaton.plan.underway import Goal
+from onebaton.plan.wanted import Condemned
 from onebaton.views import ImageRow, ImageView, PruneView
 from onebaton.wiring import catalogue as use_cases
 from onebaton.wiring.cluster import Cluster
@@ -174,6 +175,9 @@ def test_the_life_of_an_image(there):
     there.goals.save(Goal(C.name, C.digest, C.version, 1.0))
     assert wiring.prune(options, keep=1).going == ()
     there.goals.forget()
+    there.condemned.save(Condemned("lab-a2", "10.77.10.12", "i2", C.digest))
+    assert wiring.prune(options, keep=1).going == ()
+    there.condemned.forget()
     assert wiring.prune(options, keep=1) == preview
     assert C.name not in there.platform.images
     assert [row.name for row in wiring.images(options)] == [A.name, B.name, D.name]

@@ -1,4 +1,4 @@
-"""Notes of what is under way, kept in the state folder until it comes to its end.
+"""Notes of what is under way, kept with the state until it comes to its end.
 
 The world decides what is to be done; a note tells what it was meant for.
 """
@@ -21,7 +21,7 @@ FORMAT = 1
 class Note(Generic[T]):
     """One note, in a file of its own.
 
-    :param key: the file, in the state folder.
+    :param key: of the file.
     :param about: what it is about, for messages.
     :param resolution: what can be done if it cannot be read.
     """
@@ -70,7 +70,7 @@ class Note(Generic[T]):
 
     def _unreadable(self, *details: str) -> UnreadableError:
         return UnreadableError(
-            f"the note of {self._about} ({self._key} in the state folder) cannot be read",
+            f"the note of {self._about} ({self._key} under `state`) cannot be read",
             details=details,
             resolution=self._resolution,
         )

@@ -121,8 +121,10 @@ def _sorted(cluster: Cluster, keep: int) -> Sorted:
     from onebaton.bake.pruning import sort_out
     from onebaton.model import PriorPhase
 
-    goal, prior = cluster.goals.load(), cluster.priors.load()
-    underway = {goal.digest: "a rollout to it did not come to its end"} if goal else {}
+    goal, prior, one = cluster.goals.load(), cluster.priors.load(), cluster.condemned.load()
+    underway = {one.image_digest: f"{one.name} is being replaced by a node of it"} if one else {}
+    if goal is not None:
+        underway[goal.digest] = "a rollout to it did not come to its end"
     if prior is not None and prior.phase is not PriorPhase.FINAL:
         underway[prior.image_digest] = "the cut-over to it is not final"
     return sort_out(

@@ -108,4 +108,12 @@ def _wanted(cluster: Cluster, one: Condemned, world: World) -> Wanted:
             resolution="Roll the zone onto an image that is: `onebaton rollout`.",
         )
     wanted, _ = cluster.wanted_or_unbaked
-    return changed(wanted, image=image, size=size_of(world, one), strategy="surge", condemned=one)
+    return changed(
+        wanted,
+        image=image,
+        size=size_of(world, one),
+        strategy="surge",
+        condemned=one,
+        # The zone runs it already: a lost server is worse than one more on a revoked image.
+        revoked="",
+    )
