@@ -307,7 +307,7 @@ def test_no_call_takes_longer_than_it_may(objects, fault, change):
             "write": lambda: there.write("a", b""),
             "keys": lambda: list(there.keys("a")),
         }[change]()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 4
     # What was given up is not tried again behind our back.
     time.sleep(0.6)
     seen = len(objects.seen)
