@@ -266,11 +266,14 @@ def test_a_heartbeat_is_refused_in_an_old_term_and_heard_in_a_new_one(standby, n
 
 def test_let_go_it_leads_at_once(lab, standby, old, new):
     standby.follow(old, new, timeout_s=60)
+    lab.write(Host("vip", lab.vip.address), "the last one before")
     lab.frontends.facts_of([old, new])
     began = time.monotonic()
     lab.frontends.freeze(old, [], drain_s=0.05)
     frozen = time.monotonic()
-    standby.follow(old, new, timeout_s=60)
+    # In a cut these two are done at the same time: the migrator must find no lock.
+    standby.loosen(new, server=server(new))
+    assert standby.follow(old, new, timeout_s=60).migrator_s > 0
     followed = time.monotonic()
     wait_for(lambda: standby.held_status(new).state is RaftState.CANDIDATE, "a candidate")
     standby.heartbeat(new, standby.held_status(new).term + 1)
