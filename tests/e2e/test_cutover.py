@@ -8,7 +8,7 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -34,6 +34,16 @@ FOREIGN_DOCUMENTS = 5
 #: stand-by. A busy machine makes it longer: one of so many cut-overs has to stay within it.
 MAX_GAP_S = 4.0
 TRIES = 3
+#: The same the plain way, beside the migrator and the start of the new server.
+MAX_PLAIN_REST_S = 3.0
+#: The stand-in's migrator, and what makes each row's new form depend on the others of its table.
+MIGRATOR = "/usr/lib/one/onecli/migration.py"
+NUMBERING = """
+import itertools
+
+_NUMBERS = itertools.count(1)
+_Migration._machine = staticmethod(lambda row: row.update(resched=next(_NUMBERS)))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +111,8 @@ def clients(lab: Lab) -> Iterator[Clients]:
 
 def standing(lab: Lab) -> dict[str, object]:
     """Production: nothing at all was written to a zone whose log index is the same."""
-    seen: dict[str, object] = {"machines": lab.containers(), "servers": lab.servers()}
+    machines = [name for name in lab.containers() if name.startswith(f"{lab.name}-a")]
+    seen: dict[str, object] = {"machines": machines, "servers": lab.servers()}
     for address in lab.addresses("a"):
         raft = lab.raft(address)
         assert raft is not None
@@ -197,7 +208,7 @@ def test_rows_that_would_be_lost_stop_it_until_they_are_accepted(cut: Lab):
     churn.stop()
     wait_whole(cut)
 
-    rehearsal = refused(cut, "rehearse", "--json")
+    rehearsal = refused(cut, "rehearse", "--json", "--keep")
     assert f"the migration loses rows of {LOST}" in rehearsal.err
     told = json.loads(rehearsal.out)
     lost = [t["name"] for t in told["tables"] if t["change"] == "lost rows"]
@@ -210,7 +221,81 @@ def test_rows_that_would_be_lost_stop_it_until_they_are_accepted(cut: Lab):
     plan = run(cut.command("plan", *ACCEPTED))
     plan.show("plan")
     assert plan.status == CHANGES, plan.err
-    assert "with the held stand-by" in " ".join(plan.out.split())
+    assert "with the held stand-by" in unfolded(plan.out)
+
+
+def unfolded(text: str) -> str:
+    """A text for people, as it is on a wide terminal."""
+    return " ".join(text.split())
+
+
+def seconds_of(notes: list[str], part: str) -> float:
+    """How long a part of the cut took, as the report tells it."""
+    (note,) = [note for note in notes if note.startswith(f"in the cut: {part}: ")]
+    return float(note.removesuffix(" s").rsplit(maxsplit=1)[1])
+
+
+def test_a_migrator_that_numbers_rows_is_found_out_and_the_plain_way_is_taken(cut: Lab):
+    node = cut.addresses("b")[0]
+    if cut.ssh(node, f"test -e {MIGRATOR} && echo there || true").strip() != "there":
+        pytest.skip("the vendor's own migrator is not rewritten")
+    cut.ssh(node, f"cat >> {MIGRATOR} <<'END'{NUMBERING}END")
+
+    rehearsal = run(cut.command("rehearse", *ACCEPTED), timeout_s=300)
+    rehearsal.show("rehearse with a migrator that numbers rows")
+    assert rehearsal.status == 0, rehearsal.err
+    assert "migrated ahead: not proved: " in unfolded(rehearsal.out)
+    assert "vm_pool: other contents" in unfolded(rehearsal.out)
+    assert "a rollout will take: the plain way" in unfolded(rehearsal.out)
+    plan = run(cut.command("plan", *ACCEPTED))
+    plan.show("plan")
+    assert plan.status == CHANGES, plan.err
+    assert "the plain way" in unfolded(plan.out)
+
+    def allowed(notes: list[str]) -> float:
+        return (
+            seconds_of(notes, "database migrated")
+            + seconds_of(notes, "new server started")
+            + MAX_PLAIN_REST_S
+        )
+
+    _, notes = cut_over_in(cut, allowed)
+    assert any("the cut (plain way)" in note for note in notes)
+
+
+def test_it_is_taken_back_and_what_is_lost_is_listed(cut: Lab):
+    created = [
+        cut.call(cut.vip, "one.template.allocate", f'NAME="after-the-cut-{number}"')
+        for number in range(3)
+    ]
+    before = {
+        address: cut.ssh(address, "mariadb -N opennebula -e 'SELECT MAX(log_index) FROM logdb'")
+        for address in cut.addresses("a")
+    }
+    asked = run(cut.command("rollback"))
+    asked.show("rollback, nobody there to ask")
+    assert asked.status == 2
+    assert "template_pool" in asked.err
+
+    with Watch(cut) as watch:
+        outcome = run(cut.command("rollback", "--yes"))
+    outcome.show("rollback")
+    assert outcome.status == 0, outcome.err
+    assert "template_pool" in outcome.out
+    wait_whole_of(cut, "a")
+    assert watch.holders == []
+    assert watch.leaders_at_a_time() == []
+    assert set(cut.servers().values()) == {cut.endpoint(a) for a in cut.addresses("a")}
+    assert cut.call(cut.vip, "one.system.version") == OLD
+    for address in cut.addresses("a"):
+        log = cut.ssh(address, "mariadb -N opennebula -e 'SELECT MAX(log_index) FROM logdb'")
+        assert int(log) >= int(before[address])
+    templates = cut.call(cut.vip, "one.templatepool.info", -2, -1, -1)
+    assert "after-the-cut" not in templates
+    assert len(created) == 3
+    for address in cut.addresses("b"):
+        assert unit(cut, address) == ["inactive", "masked"]
+    assert "there is no cut-over" in refused(cut, "rollback", "--yes").err
 
 
 def killed_while_held(lab: Lab) -> None:
@@ -249,68 +334,52 @@ def cut_over(lab: Lab) -> tuple[Clients, Outcome]:
     return used, outcome
 
 
+def cut_over_in(lab: Lab, allowed: Callable[[list[str]], float]) -> tuple[Clients, list[str]]:
+    """Cut over within some seconds, as clients see it; a busy machine is given three tries.
+
+    Each try is seen to lose nothing; one that took too long is taken back.
+
+    :param allowed: how many seconds, from what the report notes.
+    :returns: the clients of the one that was short enough, and its notes.
+    """
+    seen = []
+    for number in range(TRIES):
+        if number:
+            lab.onebaton("rollback", "--yes")
+            wait_whole_of(lab, "a")
+        used, outcome = cut_over(lab)
+        notes = json.loads(outcome.out)["notes"]
+        seen.append((used.gap_s(), allowed(notes)))
+        print(f"{used.gap_s():.2f} s without writes, allowed {allowed(notes):.2f}")  # noqa: T201
+        if used.gap_s() <= allowed(notes):
+            return used, notes
+    raise AssertionError(f"seconds without writes, and what is allowed: {seen}")
+
+
 def test_under_writes_of_every_pool_nothing_is_lost_and_the_gap_is_short(cut: Lab):
     """Killed while the stand-by is held, gone on with, and served again within four seconds."""
+    rehearsal = run(cut.command("rehearse", *ACCEPTED, "--keep"), timeout_s=300)
+    rehearsal.show("rehearse with the migrator as it is")
+    assert rehearsal.status == 0, rehearsal.err
+    assert "a rollout will take: the held stand-by" in unfolded(rehearsal.out)
     killed_while_held(cut)
-    gaps = []
-    for _ in range(TRIES):
-        used, outcome = cut_over(cut)
-        assert used.churn.unused() == []
-        # Those who spoke to the old servers themselves were heard to the end.
-        gap, begin, _ = used.traffic.writes["vip"].longest_gap()
-        for address in cut.addresses("a"):
-            line = used.traffic.writes[cut.endpoint(address)]
-            assert begin - 2 < line.successes[-1] < begin + gap
-        report = json.loads(outcome.out)
-        assert any("the cut (held stand-by)" in note for note in report["notes"])
-        assert any("time without redundancy" in note for note in report["notes"])
-        old_leader, new_leader = used.watch.leaders()
-        assert old_leader in cut.addresses("a")
-        assert new_leader == cut.addresses("b")[0]
-        gaps.append(gap)
-        print(f"writes through the virtual IP were out for {gap:.2f} s")  # noqa: T201
-        if gap <= MAX_GAP_S:
-            break
-        cut.onebaton("rollback", "--yes")
-    assert min(gaps) <= MAX_GAP_S, gaps
-
-
-def test_it_is_taken_back_and_what_is_lost_is_listed(cut: Lab):
-    created = [
-        cut.call(cut.vip, "one.template.allocate", f'NAME="after-the-cut-{number}"')
-        for number in range(3)
-    ]
-    before = {
-        address: cut.ssh(address, "mariadb -N opennebula -e 'SELECT MAX(log_index) FROM logdb'")
-        for address in cut.addresses("a")
-    }
-    asked = run(cut.command("rollback"))
-    asked.show("rollback, nobody there to ask")
-    assert asked.status == 2
-    assert "template_pool" in asked.err
-
-    with Watch(cut) as watch:
-        outcome = run(cut.command("rollback", "--yes"))
-    outcome.show("rollback")
-    assert outcome.status == 0, outcome.err
-    assert "template_pool" in outcome.out
-    wait_whole_of(cut, "a")
-    assert watch.holders == []
-    assert watch.leaders_at_a_time() == []
-    assert set(cut.servers().values()) == {cut.endpoint(a) for a in cut.addresses("a")}
-    assert cut.call(cut.vip, "one.system.version") == OLD
+    used, notes = cut_over_in(cut, lambda _: MAX_GAP_S)
+    assert used.churn.unused() == []
+    # Those who spoke to the old servers themselves were heard to the end.
+    gap, begin, _ = used.traffic.writes["vip"].longest_gap()
     for address in cut.addresses("a"):
-        log = cut.ssh(address, "mariadb -N opennebula -e 'SELECT MAX(log_index) FROM logdb'")
-        assert int(log) >= int(before[address])
-    templates = cut.call(cut.vip, "one.templatepool.info", -2, -1, -1)
-    assert "after-the-cut" not in templates
-    assert len(created) == 3
-    for address in cut.addresses("b"):
-        assert unit(cut, address) == ["inactive", "masked"]
-    assert "there is no cut-over" in refused(cut, "rollback", "--yes").err
+        line = used.traffic.writes[cut.endpoint(address)]
+        assert begin - 2 < line.successes[-1] < begin + gap
+    assert any("the cut (held stand-by)" in note for note in notes)
+    assert any("time without redundancy" in note for note in notes)
+    old_leader, new_leader = used.watch.leaders()
+    assert old_leader in cut.addresses("a")
+    assert new_leader == cut.addresses("b")[0]
 
 
 def test_killed_within_the_cut_it_is_finished_or_taken_back(cut: Lab):
+    cut.onebaton("rollback", "--yes")
+    wait_whole_of(cut, "a")
     with clients(cut) as used:
         time.sleep(1)
         for line in ("old servers stopped and masked: ", "last records migrated: "):
