@@ -120,6 +120,7 @@ class Play:
             return False
         except OnebatonError as error:
             self._last_words = " | ".join([error.message, *error.details])
+            self._advice = error.resolution or ""
             insist(error.message != "", "an error without words")
             self.outcome.refusals[error.message] += 1
             self._tell(f"ended: {self._last_words}")
@@ -279,6 +280,7 @@ class Play:
     # What an operator does whom an error sends
 
     _last_words = ""
+    _advice = ""
 
     def _operate(self) -> None:
         cluster, words = self.cluster, self._last_words
@@ -287,7 +289,7 @@ class Play:
             masked = f"({server.name}) is unhealthy: opennebula.service is masked" in words
             if masked or machine is None or machine in cluster.gone:
                 cluster.forget(server)
-        if "virtual IP" in words:
+        if "virtual IP" in words or "virtual IP" in self._advice:
             cluster.set_vip_right()
         for name, machine in cluster.machines.items():
             if f"{name} was seeded wrongly" in words:
