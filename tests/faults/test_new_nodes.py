@@ -67,7 +67,7 @@ def test_a_new_node_with_a_full_disk(zone: Trial):
         with contextlib.ExitStack() as fault, zone.rollout() as command:
             with command.frozen_at("started", "seed:"):
                 fault.enter_context(disk_full(zone.lab, zone.new(2)))
-            told(command.finish(), FAILED, zone.node(2))
+            told(command.finish(), FAILED, zone.node(2), "disk is full")
         assert len(zone.lab.servers()) == zone.lab.size
         zone.rollout_ends()
     zone.require_end(writes)

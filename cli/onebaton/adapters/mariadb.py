@@ -47,6 +47,11 @@ _ESCAPES = {"0": "\0", "t": "\t", "n": "\n", "\\": "\\"}
 _ERROR = re.compile(r"ERROR (?P<number>\d+) \((?P<state>\w+)\)(?: at line (?P<line>\d+))?")
 #: Client and server errors that mean: the server cannot be reached.
 _NO_SERVER = frozenset({2002, 2003, 2006, 2013})
+#: How the client begins to quote a statement that failed.
+_STATEMENT = re.compile(r"^-{14}$", re.MULTILINE)
+#: Server errors that say so by their number; others, as 1005, name the system's reason.
+_DISK_FULL = frozenset({1021, 1114})
+_NO_SPACE = "No space left on device"
 
 Rows = list[tuple[str, ...]]
 
@@ -278,11 +283,17 @@ def read_rows(done: Completed, *, what: str, private: bool) -> Rows:
 
 
 def harmless(stderr: str) -> list[str]:
-    """What a failed script said, up to the words of the server: those may quote data."""
+    """What a failed script said, up to the words of client and server: those may quote data.
+
+    In batch mode the client shows the whole statement that failed, between two dashed lines,
+    before the server's error (measured note).
+    """
     found = _ERROR.search(stderr)
     if found is None:
-        return stderr.strip().splitlines()[-3:]
-    return [*stderr[: found.start()].strip().splitlines()[-3:], found.group()]
+        return _STATEMENT.split(stderr)[0].strip().splitlines()[-3:]
+    before = _STATEMENT.split(stderr[: found.start()])[0].strip().splitlines()[-3:]
+    full = int(found["number"]) in _DISK_FULL or _NO_SPACE in stderr
+    return [*before, found.group(), *(["its disk is full"] if full else [])]
 
 
 def literal(text: str) -> str:
