@@ -1,6 +1,7 @@
 """What a failed script is quoted with: nothing that a statement holds."""
 
 from onebaton.adapters.mariadb import harmless
+from onebaton.adapters.process import Completed, ProgramError
 
 FAILED = """\
 some warning
@@ -29,3 +30,11 @@ def test_a_statement_without_an_error_behind_it_is_not_shown_either():
     cut_short = FAILED.partition("ERROR")[0]
     assert harmless(cut_short) == ["some warning"]
     assert harmless("zstd: unexpected end of file\n") == ["zstd: unexpected end of file"]
+
+
+def test_no_failed_program_shows_a_statement():
+    said = FAILED.format(number=1114, words="The table is full").replace(" 'secret'", "")
+    for stderr in (said, FAILED.partition("ERROR")[0], said.partition("(1,")[0]):
+        details = ProgramError(Completed(("bash",), 1, "", stderr)).details
+        assert "some warning" in details
+        assert not [line for line in details if "INSERT" in line or "PASSWORD" in line]

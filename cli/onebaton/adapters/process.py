@@ -7,6 +7,7 @@ prints a line that can be pasted into a shell.
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -40,6 +41,11 @@ class Completed:
     stderr: str
 
 
+#: A statement as MariaDB's client quotes it when it fails: between two dashed lines, or cut
+#: short (measured note). It may hold secrets.
+_STATEMENT = re.compile(r"^-{14}$.*?(?:^-{14}\n*|\Z)", re.MULTILINE | re.DOTALL)
+
+
 class ProgramError(StepFailedError):
     """A program ended with a status that means failure.
 
@@ -47,7 +53,8 @@ class ProgramError(StepFailedError):
     """
 
     def __init__(self, completed: Completed, *, what: str | None = None) -> None:
-        shown = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
+        said = completed.stderr.strip() or completed.stdout.strip()
+        shown = _STATEMENT.sub("", said).splitlines()
         super().__init__(
             f"{what or completed.argv[0]} failed with status {completed.status}",
             details=[*shown[-SHOWN_LINES:], f"run: {shlex.join(completed.argv)}"],
