@@ -6,7 +6,7 @@ system that does not answer raises :class:`~onebaton.errors.UnavailableError`, n
 vendor's exception.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -243,6 +243,13 @@ class FrontEnds(Protocol):
         """Stop ``oned`` kindly; the last resort is SIGKILL. Takes VIP and lock off as well.
 
         :param mask: keep it from ever being started again.
+        """
+        ...
+
+    def forget_servers(self, host: Host, gone: Collection[int]) -> None:
+        """Take ids off the note of the servers that a node's ``oned`` knows.
+
+        An id may be given again once its server was deleted, and then means another one.
         """
         ...
 

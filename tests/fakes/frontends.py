@@ -7,7 +7,7 @@ refused, what it replaces is replaced, and shipping begins after the last applie
 # ruff: noqa: ARG002 - deadlines cost nothing here
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -298,6 +298,9 @@ class FakeFrontEnds:
         self._end(machine, host, cut_off=False)
         machine.masked = machine.masked or mask
         machine.enabled = machine.enabled and not machine.masked
+
+    def forget_servers(self, host: Host, gone: Collection[int]) -> None:
+        self._asked("forget_servers", host).known_servers -= frozenset(gone)
 
     def note_parked(self, host: Host, at: float | None) -> None:
         self._asked("note_parked", host).parked_at = at

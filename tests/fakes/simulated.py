@@ -225,8 +225,8 @@ class SimulatedCluster:
         return True
 
     def next_server_id(self, leader: Oned) -> int:
-        """Ids are never given twice."""
-        return 1 + max(map(int, leader.database.tables.get(ZONE_POOL, {})), default=-1)
+        """That of a server that was deleted may be given again."""
+        return 1 + max(servers_in(leader.database), default=-1)
 
     def insist_deletable(self, server_id: int) -> None:
         """Object unless the server is stopped and masked."""

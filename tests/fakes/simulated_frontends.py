@@ -1,6 +1,6 @@
 """Machines over ssh in a simulated cluster, behind :class:`onebaton.ports.FrontEnds`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from tests.fakes.frontends import Checksums, FakeFrontEnds
@@ -114,6 +114,10 @@ class SimulatedFrontEnds(FakeFrontEnds):
     def stop(self, host: Host, *, mask: bool, timeout_s: float) -> None:
         with self._cluster.change(f"stop {host.name}", after_s=6.0):
             super().stop(host, mask=mask, timeout_s=timeout_s)
+
+    def forget_servers(self, host: Host, gone: Collection[int]) -> None:
+        with self._cluster.change(f"forget_servers {host.name}"):
+            super().forget_servers(host, gone)
 
     def note_parked(self, host: Host, at: float | None) -> None:
         with self._cluster.change(f"note_parked {host.name}"):

@@ -203,4 +203,5 @@ def assert_rolled(cluster: SimulatedCluster, goal: Wanted) -> None:
         assert machine.database.checksums() == leader.database.checksums()
         assert machine.election_timeout_ms == NORMAL_MS
         # What each one knows in truth, whatever was written down about it.
-        assert leader.server_id in cluster.raft.oneds[name].servers
+        known = cluster.raft.oneds[name].servers.get(leader.server_id)
+        assert known == servers[leader.server_id], name

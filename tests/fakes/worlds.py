@@ -384,6 +384,9 @@ class Lab:
                 return
             insist(self.leader is not None, "no leader adds a server")
             insist(action.node not in {s.name for s in self.servers}, f"two {action.node}")
+            ids = {s.id for s in self.servers}
+            for other in self.machines.values():
+                other.known &= ids
             self.servers.append(Server(self.next_id, action.node, action.server_endpoint))
             self.next_id += 1
 
@@ -471,6 +474,8 @@ class Lab:
         stopped = machine is None or (not machine.oned and machine.masked)
         insist(stopped, f"{server.name} is deleted while it runs")
         self.servers.remove(server)
+        # The highest id is given again.
+        self.next_id = max((s.id for s in self.servers), default=-1) + 1
         if machine is not None and machine.spec is None:
             # Somebody else's: out of our sight.
             del self.machines[server.address]

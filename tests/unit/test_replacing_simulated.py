@@ -120,3 +120,17 @@ def test_with_another_server_down_nothing_is_begun() -> None:
         Tool(cluster, GOAL).replace(one)
     assert set(cluster.raft.oneds) == {"z-a1", "z-a2"}
     assert len(cluster.servers) == 3
+
+
+def test_an_id_that_is_given_again_is_known_at_its_new_place() -> None:
+    """The highest id is free again once its server is deleted: z-a2 becomes what z-a4 was."""
+    cluster = running_zone(GOAL)
+    Tool(cluster, wanted(5, of=OLD)).roll()
+    Tool(cluster, GOAL).roll()
+    assert 3 in cluster.machines["z-a3"].known_servers
+    one = machine_called(cluster, "z-a2")
+    assert "refresh:z-a3" in Tool(cluster, GOAL).replace(one)
+    server = cluster.servers[3]
+    assert server.name == "z-a2"
+    assert cluster.raft.oneds["z-a3"].servers[3] == server
+    assert_replaced(cluster, one)

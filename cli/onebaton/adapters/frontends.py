@@ -5,7 +5,7 @@ Rooms of this house: :mod:`nodefacts` (what a node says of itself), :mod:`dbdump
 with :mod:`onedconf` (its grammar), :mod:`nodeunit` (starting, stopping, cutting off).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from onebaton.adapters import (
@@ -282,6 +282,12 @@ class SshFrontEnds:
         self._reporter.progress(f"waiting for oned on {host.name} to stop")
         script = nodeunit.stop_script(vip=self._zone.vip.address, mask=mask, kind_s=kind_s)
         self._end(host, script, timeout_s, "stopping oned")
+
+    def forget_servers(self, host: Host, gone: Collection[int]) -> None:
+        """See ``FrontEnds.forget_servers``."""
+        if gone:
+            script = nodeunit.forget_script(gone)
+            self._ssh.run(host, script, timeout_s=SHORT_TIMEOUT_S, what="noting who is gone")
 
     def note_parked(self, host: Host, at: float | None) -> None:
         """See ``FrontEnds.note_parked``."""

@@ -4,6 +4,7 @@ Everything here runs as root under bash with ``set -euo pipefail`` and may be re
 """
 
 import re
+from collections.abc import Collection
 
 from onebaton.adapters.mariadb import ONED_RUNS_FUNCTION
 
@@ -130,6 +131,16 @@ if ! oned_runs; then
 fi
 systemctl start --no-block "$unit"
 {START_WEB_SERVICES}
+"""
+
+
+def forget_script(gone: Collection[int]) -> str:
+    """Take ids off the note of the servers that this node's ``oned`` knows."""
+    pattern = "|".join(str(number) for number in sorted(gone))
+    return f"""[ -e {KNOWN_SERVERS} ] || exit 0
+{{ tr -s ' \\n' '\\n' < {KNOWN_SERVERS} | grep -vxE '{pattern}' || true; }} |
+  tr '\\n' ' ' > {KNOWN_SERVERS}.new
+mv -f {KNOWN_SERVERS}.new {KNOWN_SERVERS}
 """
 
 

@@ -192,7 +192,7 @@ def _join(scene: Scene, action: Join) -> World:
 def _next_id(world: World) -> int:
     """The leader will choose; for looking ahead any id does that nobody can have known before.
 
-    Ids of servers that were removed are not given again, and are among those that were known.
+    An id that a removed server had may be given again; nobody is said to know it then (``Join``).
     """
     known = (m.facts.known_servers for m in world.members if m.facts is not None)
     return max(_ids(world).union(*known), default=-1) + 1

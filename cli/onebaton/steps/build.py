@@ -165,6 +165,11 @@ class Builder:
             self._host(action.source, world),
             listed.get(action.node),
             self._timeout_ms(steered=action.steered),
+            tuple(
+                (member.host, member.facts.known_servers)
+                for member in world.members
+                if member.facts is not None and member.host.name != action.node
+            ),
         )
 
     def _with_leader(

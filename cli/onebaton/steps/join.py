@@ -35,6 +35,7 @@ class JoinStep:
     :param source: the machine whose database the log is shipped from, a follower's.
     :param listed: the server that the zone lists for it already, after a run that was killed.
     :param election_timeout_ms: low for the node that leadership is steered to.
+    :param knowing: other nodes of the zone, with the ids of the servers that they know.
     """
 
     id: str
@@ -44,6 +45,7 @@ class JoinStep:
     source: Host
     listed: Server | None
     election_timeout_ms: int
+    knowing: tuple[tuple[Host, frozenset[int]], ...] = ()
 
     @property
     def endpoint(self) -> str:
@@ -74,6 +76,7 @@ class JoinStep:
         if site.frontends.facts(self.host).oned_active:
             return
         self._bring_level()
+        self._forget_the_gone()
         server_id = self._listed_id()
         self._configure(
             server_id, [server.id for server in self._servers()], self.election_timeout_ms
@@ -104,6 +107,19 @@ class JoinStep:
             interval_s=0.1,
         )
         site.frontends.ship_log(self.source, self.host)
+
+    def _forget_the_gone(self) -> None:
+        """The id that is given next may be one that a deleted server had.
+
+        Whoever knew that one would pass for knowing this one, at another endpoint. What is listed
+        already was given its id after this.
+        """
+        if self.listed is not None:
+            return
+        ids = {server.id for server in self._servers()}
+        for host, known in self.knowing:
+            if known - ids:
+                self.site.frontends.forget_servers(host, known - ids)
 
     def _bring_level(self) -> None:
         require_same_secrets(self.site, self.source, self.host)
