@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import itertools
 import subprocess
+import sys
 import threading
 import time
 import xmlrpc.client
@@ -15,6 +16,19 @@ from tests.e2e.lab import LEADER, Lab
 from tests.e2e.traffic import DeadlineTransport
 
 _LOOK_S = 0.1
+#: Works for some milliseconds of processor time now and then, until its input ends; then says
+#: how many times longer that took by the clock.
+_PACER = """
+import select, sys, time
+wall = cpu = 0.0
+while not select.select([sys.stdin], [], [], 0.2)[0]:
+    begin, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < 0.005:
+        pass
+    wall += time.monotonic() - begin
+    cpu += time.process_time() - used
+print(wall / cpu if cpu else 1.0)
+"""
 _NEW_MACHINES_S = 2.0
 
 
@@ -29,6 +43,27 @@ class Span:
     address: str
     begin: float
     end: float
+
+
+class Pace:
+    """How slow this machine is meanwhile, because others work on it as well."""
+
+    def __init__(self) -> None:
+        #: Seconds by the clock for a second of work: 1 on a machine of one's own.
+        self.slowness = 1.0
+
+    def __enter__(self) -> "Pace":
+        self._pacer = subprocess.Popen(
+            [sys.executable, "-c", _PACER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        said, _ = self._pacer.communicate(timeout=10)
+        self.slowness = max(1.0, float(said))
 
 
 class Watch:
