@@ -76,8 +76,8 @@ SEEDS ?= 0:20000
 test-schedules: setup ## Simulated rollouts with faults falling on them (SEEDS=first:last)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-test: lint ## Lint, then all tests: unit, contract, integration, end to end
-	@$(BIN)/pytest tests/unit tests/contract tests/standin tests/integration tests/e2e
+test: lint ## Lint, then all tests: unit, simulated, contract, integration, end to end
+	@$(BIN)/pytest tests/unit tests/simulation tests/contract tests/standin tests/integration tests/e2e
 
 test-faults: setup ## Real faults in a zone of this machine, each healed and gone on from
 	@$(BIN)/pytest tests/faults --timeout 900

@@ -105,7 +105,7 @@ def test_a_server_that_is_deleted_before_it_is_stopped_is_found_out(monkeypatch)
 def test_a_server_that_is_not_in_its_own_list_is_not_started() -> None:
     """Its source is cut off and has not got the record; together they would elect a leader."""
     goal = wanted(3)
-    dice = random.Random(1)  # noqa: S311 - nothing is drawn from them here
+    dice = random.Random(1)
     cluster = running_zone(goal, made_by=lambda images: StormyCluster(images, dice))
     assert isinstance(cluster, StormyCluster)
 
