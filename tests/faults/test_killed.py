@@ -9,7 +9,6 @@ from tests.e2e.conftest import OLD, wait_whole
 from tests.faults.trial import (
     DEADLINE,
     LOOK_S,
-    MOST_RUNS,
     OK,
     REFUSED,
     UNAVAILABLE,
@@ -58,38 +57,38 @@ def kill_at_each_transition(zone: Trial, *words: str) -> list[Transition]:
 def kill_in_the_middle(zone: Trial, into_s: dict[str, tuple[float, ...]]) -> list[str]:
     """Run a rollout again and again; it is killed so many seconds after a step has begun.
 
-    :param into_s: when, by kind of step, one run for each.
+    :param into_s: when, by kind of step, one after the other; a step that came to its end by
+        what a killed run had started is not begun so often.
     :returns: ids of the steps in which it was killed; the run after the last one came to its end.
     """
+    left = {kind: list(times) for kind, times in into_s.items()}
     killed_in: list[str] = []
-    for kind, times in into_s.items():
-        for seconds in times:
-            killed_in.append(kill_into(zone, f"{kind}:", seconds))
-            zone.served()
-    zone.rollout_ends()
-    return killed_in
-
-
-def kill_into(zone: Trial, kind: str, seconds: float) -> str:
-    """Run a rollout and kill it so many seconds into such a step; the step's id.
-
-    :returns: empty if no such step is left: what a killed run had started came to its end.
-    """
-    for _ in range(MOST_RUNS):
+    for _ in range(MAX_RUNS):
         with zone.rollout() as command:
-            started = command.reached("started", kind)
-            if started is not None:
-                time.sleep(seconds)
+            step = begun(command, left)
+            if step is not None:
+                time.sleep(left[step.partition(":")[0]].pop(0))
                 command.signal(signal.SIGKILL)
             outcome = command.finish()
-        if started is not None:
-            assert outcome.status == -signal.SIGKILL, outcome.err
-            return started.step
         if outcome.status == OK:
-            return ""
-        told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
+            return killed_in
+        if step is not None:
+            assert outcome.status == -signal.SIGKILL, outcome.err
+            killed_in.append(step)
+        else:
+            told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
         zone.served()
-    raise AssertionError(f"no {kind} within {MOST_RUNS} runs")
+    raise AssertionError(f"not done after {MAX_RUNS} runs: {killed_in}")
+
+
+def begun(command: Command, left: dict[str, list[float]]) -> str | None:
+    """Wait until a step begins in which the run is still to be killed; ``None``: it ended."""
+    while command.process.poll() is None:
+        for one in command.transitions():
+            if one.event == "started" and left.get(one.step.partition(":")[0]):
+                return one.step
+        time.sleep(LOOK_S)
+    return None
 
 
 def kinds(transitions: list[Transition], event: str) -> dict[str, int]:
@@ -129,7 +128,7 @@ def test_a_roll_killed_in_the_middle_of_its_steps(zone: Trial):
     with zone.writes() as writes:
         killed_in = kill_in_the_middle(
             zone,
-            {
+            into := {
                 "provision": (0.3, 1.0, 2.0),
                 "seed": (0.3, 1.0),
                 "join": (0.5, 1.5, 3.0),
@@ -142,7 +141,7 @@ def test_a_roll_killed_in_the_middle_of_its_steps(zone: Trial):
         )
     print(*killed_in, sep="\n")  # noqa: T201 - for a human to judge
     zone.require_end(writes)
-    assert all(killed_in[:-1])
+    assert {step.partition(":")[0] for step in killed_in} == set(into)
 
 
 def test_a_bootstrap_killed_at_every_transition(trial: Trial):
