@@ -373,8 +373,9 @@ def _member(
 
 
 def _held(zone: Zone) -> bool:
-    """The list of a stand-by that is held: servers that nobody can be, at its own loopback."""
-    return any(server.address.startswith(LOOPBACK) for server in zone.servers)
+    """The list of a stand-by that is held: beside it, servers at loopback, which nobody can be."""
+    at_loopback = [server.address.startswith(LOOPBACK) for server in zone.servers]
+    return any(at_loopback) and not all(at_loopback)
 
 
 def _leaders(servers: Iterable[Server], said: Mapping[Server, Said]) -> list[Server]:
