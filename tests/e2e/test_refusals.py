@@ -219,9 +219,10 @@ def test_a_zone_that_must_be_left_alone(zone: Lab, fault: Fault, texts: list[str
         expect(outcome, REFUSED, *texts)
 
 
-def test_another_schema_needs_a_cut_over(zone: Lab):
+def test_another_schema_has_to_be_rehearsed(zone: Lab):
     outcome = refused(zone, zone.command("rollout", "--version", NEXT_SCHEMA))
-    expect(outcome, REFUSED, "cut-over needed", ": 6.10.0; ", f"{NEXT_SCHEMA} requires 7.0.0")
+    again = f"onebaton rehearse --version {NEXT_SCHEMA}"
+    expect(outcome, REFUSED, "was never rehearsed", "6.10.0", "7.0.0", again)
 
 
 def test_a_version_that_was_never_baked(zone: Lab):
