@@ -17,6 +17,8 @@ from tests.e2e.running import wait_until
 
 API_PORT = 2633
 HOOK = "/var/lib/one/remotes/hooks/raft/vip.sh"
+#: The stand-in's migrator.
+MIGRATOR = "/usr/lib/one/onecli/migration.py"
 #: Ours in the nodes' packet filters; nobody else's rules are touched.
 TABLE = "inet fault"
 UNIT = "opennebula.service"
@@ -78,6 +80,22 @@ def black_hole(lab: Lab, address: str) -> Iterator[None]:
         lab.ssh(address, f"nft delete table {TABLE}")
 
 
+@contextlib.contextmanager
+def ssh_black_holed(lab: Lab, address: str) -> Iterator[None]:
+    """A node that nobody can look into or do anything to; its server goes on as before."""
+    node = container_at(lab, address)
+    _podman(
+        "exec", node, "nft",
+        f"add table {TABLE}; "
+        f"add chain {TABLE} input {{ type filter hook input priority -200; }}; "
+        f"add rule {TABLE} input tcp dport 22 drop",
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        _podman("exec", node, "nft", f"delete table {TABLE}")
+
+
 def _filter(lab: Lab, address: str, rules: list[str]) -> None:
     lab.ssh(address, "nft -f - <<'RULES'\n" + "\n".join(rules) + "\nRULES")
 
@@ -127,7 +145,40 @@ def put_away(lab: Lab, address: str) -> None:
     )
 
 
+@contextlib.contextmanager
+def server_does_not_start(lab: Lab, address: str) -> Iterator[None]:
+    """``oned`` ends at each start, at once."""
+    folder = f"/etc/systemd/system/{UNIT}.d"
+    lab.ssh(
+        address,
+        f"mkdir -p {folder} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' "
+        f"> {folder}/fault.conf && systemctl daemon-reload",
+    )
+    try:
+        yield
+    finally:
+        lab.ssh(address, f"rm {folder}/fault.conf && systemctl daemon-reload")
+
+
 # Secrets, databases, disks
+
+
+@contextlib.contextmanager
+def migrator_changed(lab: Lab, address: str, line: str) -> Iterator[None]:
+    """The migrator on a node does something else first.
+
+    :param line: of Python, where ``time`` is there.
+    """
+    lab.ssh(
+        address,
+        f"cp -p {MIGRATOR} {MIGRATOR}.whole && cat >> {MIGRATOR} <<'END'\n\n"
+        "_as_it_was = migrate\n\n\ndef migrate(*arguments):\n"
+        f"    {line}\n    _as_it_was(*arguments)\nEND",
+    )
+    try:
+        yield
+    finally:
+        lab.ssh(address, f"mv {MIGRATOR}.whole {MIGRATOR}")
 
 
 def change_secret(lab: Lab, address: str) -> None:

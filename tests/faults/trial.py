@@ -44,10 +44,16 @@ class Transition:
 class Command(Running):
     """A command that changes the zone, stopped where its journal says it is."""
 
-    def __init__(self, lab: Lab, *words: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        *words: str,
+        config: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self._journal = lab.folder / "state" / "journal"
         self._began = time.time()
-        super().__init__(lab.command(*words), env=env)
+        super().__init__(lab.command(*words, config=config), env=env)
 
     def transitions(self) -> list[Transition]:
         """What this run has written so far, in order."""
