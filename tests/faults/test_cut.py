@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import SHORTER, forget_older_images, remove_machines, wait_whole
 from tests.e2e.lab import ROOT, Lab
-from tests.e2e.running import Outcome
+from tests.e2e.running import Outcome, run
 from tests.e2e.test_cutover import unit, wait_whole_of
 from tests.e2e.traffic import DOCUMENT, SERVICE_TYPE, Traffic
 from tests.e2e.watching import Watch
@@ -27,7 +27,7 @@ from tests.faults.faults import (
     server_does_not_start,
     ssh_black_holed,
 )
-from tests.faults.trial import FAILED, Command, Trial, told
+from tests.faults.trial import FAILED, OK, Command, Trial, told
 
 pytestmark = [pytest.mark.faults]
 
@@ -245,3 +245,20 @@ def test_the_plain_way_the_new_server_does_not_start(cut: Trial):
         )
         is_taken_back(cut, seen, outcome, "oned on flc-b1 ended instead of starting")
     require_nothing_lost(cut, seen)
+
+
+def test_run_again_it_is_cut_over(cut: Trial):
+    """Nothing that was taken back is in the way."""
+    lab = cut.lab
+    with writes(lab) as seen:
+        time.sleep(AFTERWARDS_S)
+        outcome = run(lab.command("rollout"), timeout_s=300)
+        time.sleep(AFTERWARDS_S)
+    outcome.show("rollout, run again")
+    assert outcome.status == OK, outcome.err
+    wait_whole_of(lab, "b")
+    assert lab.problems(seen.traffic, generation="b", version=NEXT, kept="ab") == []
+    assert seen.watch.holders == []
+    assert seen.watch.leaders_at_a_time() == []
+    for address in lab.addresses("a"):
+        assert unit(lab, address) == ["inactive", "masked"]
