@@ -38,7 +38,8 @@ def lab() -> Iterator[Lab]:
         except BlockingIOError:
             pytest.fail("another run of these tests is under way in this checkout")
         made.prepare(version=NEW, scripts=(script,))
-        shutil.rmtree(made.folder / "state" / "journal", ignore_errors=True)
+        for left in ("journal", "rehearsals"):
+            shutil.rmtree(made.folder / "state" / left, ignore_errors=True)
         made.onebaton("destroy", "--yes", timeout_s=120)
         # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)

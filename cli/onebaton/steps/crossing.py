@@ -85,13 +85,18 @@ class Crossing:
         with self._timed("last records migrated"), pool:
             # Meanwhile: of what keeps it harmless its list is enough, now that nobody serves.
             loosened = pool.submit(self.site.standby.loosen, self.host, server=self.server)
-            batch = self.site.standby.follow(
-                source,
-                self.host,
-                up_to=index,
-                left_alone=self.site.left_alone,
-                timeout_s=self._time_left(prior, self.site.timeouts.catch_up_s),
-            )
+            try:
+                batch = self.site.standby.follow(
+                    source,
+                    self.host,
+                    up_to=index,
+                    left_alone=self.site.left_alone,
+                    timeout_s=self._time_left(prior, self.site.timeouts.catch_up_s),
+                )
+            except DeadlineError:
+                # Where the outage's own limit was the deadline, that is what is told.
+                self.require_time_left(prior)
+                raise
             loosened.result()
         self._require_reached(batch.reached.last_applied, index)
         with self._timed("last rows compared"):
