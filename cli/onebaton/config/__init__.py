@@ -1,0 +1,97 @@
+"""``cluster.yaml``: what the operator wants, checked whole before anything is done.
+
+The models are strict: unknown keys, wrong types and contradictions are mistakes. Secrets are
+named here and never contained (:class:`SecretSource`). ``adapters.configfile.load`` reads the
+file and lists all mistakes at once, each with its line, contradictions between the sections
+among them (:mod:`onebaton.contradictions`).
+"""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from onebaton.config.image import ImageConfig, RepositoryConfig
+from onebaton.config.platform import PodmanPlatform
+from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
+from onebaton.config.section import SecretSource, Section
+from onebaton.config.storage import S3Config
+from onebaton.config.zone import (
+    Credentials,
+    DatabaseConfig,
+    NetworkConfig,
+    OnedConfig,
+    SshConfig,
+    VipConfig,
+    ZoneConfig,
+)
+from onebaton.fields import state_place, under_folder
+
+__all__ = [
+    "DEFAULT_STATE",
+    "ClusterConfig",
+    "Credentials",
+    "Cut",
+    "DatabaseConfig",
+    "Gates",
+    "ImageConfig",
+    "NetworkConfig",
+    "OnedConfig",
+    "PodmanPlatform",
+    "ProbeConfig",
+    "RepositoryConfig",
+    "RolloutConfig",
+    "S3Config",
+    "SecretSource",
+    "Section",
+    "SshConfig",
+    "Timeouts",
+    "VipConfig",
+    "ZoneConfig",
+]
+
+#: Folder of the state, and of what stays on this machine if the state does not.
+DEFAULT_STATE = ".onebaton"
+
+
+class ClusterConfig(Section):
+    """A whole ``cluster.yaml``."""
+
+    zone: ZoneConfig = Field(description="The OpenNebula zone.")
+    image: ImageConfig = Field(description="What is baked.")
+    platform: PodmanPlatform = Field(description="Where nodes run.")
+    network: NetworkConfig = Field(description="Addresses of the nodes.")
+    ssh: SshConfig = Field(description="How nodes are reached.")
+    database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
+    oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
+    rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
+    state: str = Field(
+        default=DEFAULT_STATE,
+        min_length=1,
+        description="Where journal, lock, image catalogue, rehearsals, reports and the record of "
+        "a cut-over are: a folder, or s3://BUCKET/PREFIX for several machines to share.",
+    )
+    local: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder of what stays on this machine: known ssh host keys, work folders of "
+        "podman, Terraform and the bake. If left out, the state's own, or .onebaton beside S3.",
+    )
+    s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
+
+    @field_validator("state")
+    @classmethod
+    def _state_place(cls, value: str, info: ValidationInfo) -> str:
+        return state_place(value, info)
+
+    @field_validator("local")
+    @classmethod
+    def _local_folder(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # A state that is itself wrong is not in `data`; it is told of, and this one is not used.
+        if value is None and "://" in info.data.get("state", ""):
+            value = DEFAULT_STATE
+        return value if value is None else str(under_folder(value, info) or value)
+
+    @property
+    def local_folder(self) -> Path:
+        """Where what stays on this machine is."""
+        return Path(self.local or self.state)

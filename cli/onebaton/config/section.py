@@ -1,0 +1,44 @@
+"""What all sections of the configuration are, and how a secret is named in one."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from onebaton.fields import FilePath
+
+
+class Section(BaseModel):
+    """Base of all parts: strict, frozen, no unknown keys; errors never hold what was typed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+
+class SecretSource(Section):
+    """Where a secret comes from: exactly one of a file, an environment variable, a command.
+
+    Its first line is the secret.
+    """
+
+    file: FilePath | None = Field(default=None, description="File that holds the secret.")
+    env: str | None = Field(
+        default=None, min_length=1, description="Environment variable that holds the secret."
+    )
+    command: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        strict=False,
+        description="Program and its arguments, run without a shell, that prints the secret.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in ("file", "env", "command") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of file, env, command")
+        return self
