@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from onebaton.adapters.configfile import load
 from onebaton.adapters.startfile import Choices, render, write
 from onebaton.config import (
+    AwsPlatform,
     ClusterConfig,
     DatabaseConfig,
     Gates,
@@ -19,6 +20,7 @@ from onebaton.config import (
     Section,
     Timeouts,
 )
+from onebaton.config.section import kind_of
 from onebaton.errors import UsageError
 
 CHOICES = Choices("podman", "lab", "6.10.5", None)
@@ -68,12 +70,25 @@ def test_its_values_are_the_defaults(folder):
     assert config.s3 == S3Config()
 
 
-def test_it_holds_every_option_with_a_comment():
-    text = render(CHOICES)
+def test_on_aws_too_its_values_are_the_defaults(folder):
+    config = begin(folder, dataclasses.replace(CHOICES, platform="aws"))
+    platform = config.platform
+    assert isinstance(platform, AwsPlatform)
+    for section in (platform, platform.source_ami, platform.volumes, platform.address):
+        for name, field in type(section).model_fields.items():
+            if not field.is_required():
+                assert getattr(section, name) == field.default, name
+
+
+@pytest.mark.parametrize("platform", [PodmanPlatform, AwsPlatform])
+def test_it_holds_every_option_with_a_comment(platform):
+    text = render(dataclasses.replace(CHOICES, platform=kind_of(platform)))
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
     unsaid = {f"{password}.env", f"{password}.command", "database.password"}
+    # On aws platform.source_ami says it.
+    absent = {"image.base"} if platform is AwsPlatform else set()
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():
@@ -81,8 +96,11 @@ def test_it_holds_every_option_with_a_comment():
             if key in unsaid:
                 assert f"# {name}:" in text
                 continue
+            if key in absent:
+                assert name not in values
+                continue
             assert name in values, key
-            inner = field.annotation
+            inner = platform if key == "platform" else field.annotation
             if isinstance(inner, type) and issubclass(inner, Section):
                 keys(inner, values[name], f"{key}.")
             elif key != f"{password}.file":

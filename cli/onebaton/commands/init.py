@@ -18,7 +18,7 @@ def init(
         bool, typer.Option("--force", help="Replace the file if it is there.")
     ] = False,
     platform: Annotated[
-        Literal["podman"], typer.Option("--platform", help="Where nodes run.")
+        Literal["podman", "aws"], typer.Option("--platform", help="Where nodes run.")
     ] = "podman",
     name: Annotated[str, typer.Option("--name", help="The zone's name.")] = "lab",
     version: Annotated[

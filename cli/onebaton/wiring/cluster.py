@@ -151,14 +151,18 @@ class Cluster:
     @cached_property
     def platform(self) -> Platform:
         """Where nodes run."""
+        from onebaton import config
         from onebaton.adapters.podman import Podman
         from onebaton.adapters.podman_platform import PodmanPlatform
 
+        settings = self.config.platform
+        if isinstance(settings, config.AwsPlatform):
+            raise UnavailableError("the platform aws cannot be used yet")
         key = self.config.ssh.key
         return PodmanPlatform(
             cluster=self.config.zone.name,
             network=self.config.network,
-            settings=self.config.platform,
+            settings=settings,
             state=self.local,
             authorized_key=key.with_name(f"{key.name}.pub").read_text().strip(),
             podman=Podman(self.local / "podman"),
