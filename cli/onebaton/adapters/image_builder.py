@@ -114,6 +114,13 @@ class PackerBuilder:
             packer_version=str(packer.version),
         )
 
+    def label(self, image: Image) -> None:
+        """Note on the image what its trial told, where the platform has a place for it.
+
+        :raises UnavailableError: if the platform does not answer.
+        """
+        self._platform.label(image)
+
     def discard(self, image: Image) -> None:
         """Remove an image that must not be used; no error if there is none.
 

@@ -18,7 +18,7 @@ REMOVE_TIMEOUT_S = 60.0
 
 
 class PodmanBuild:
-    """The platform podman's part of a bake (:class:`~onebaton.adapters.platform_build.PlatformBuild`).
+    """The platform podman's part of a bake (see ``PlatformBuild``).
 
     :param base: ``image.base`` of the configuration.
     :param folder: of the bakes, e.g. ``STATE/bake``.
@@ -30,8 +30,8 @@ class PodmanBuild:
     def __init__(self, base: str, podman: Podman, folder: Path, reporter: Reporter) -> None:
         self._base = base
         self._podman = podman
-        self._folder = folder
-        self._bases = BaseImages(podman, debian_packages(self.kind), folder, reporter)
+        self._folder = folder.absolute()
+        self._bases = BaseImages(podman, debian_packages(self.kind), self._folder, reporter)
 
     def packer(self) -> Packer:
         """Packer, with ``docker`` meaning podman.
@@ -89,6 +89,9 @@ class PodmanBuild:
                 resolution="Check that packer and this command use the same podman storage.",
             )
         return Built(name, f"sha256:{identity.removeprefix('sha256:')}")
+
+    def label(self, image: Image) -> None:
+        """Nothing: the labels of a container image are part of it."""
 
     def discard(self, image: Image) -> None:
         """Remove an image that must not be used; no error if there is none.
