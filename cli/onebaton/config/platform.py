@@ -15,6 +15,7 @@ from onebaton.fields import (
     Seconds,
     Subnet,
     TagKey,
+    UserName,
     service_url,
 )
 
@@ -45,6 +46,9 @@ class AwsSource(Section):
         default="debian-12-amd64-*",
         min_length=1,
         description="Pattern of its name, * for anything.",
+    )
+    user: UserName = Field(
+        default="admin", description="Its user that may use sudo; Debian's is admin."
     )
 
 

@@ -208,7 +208,7 @@ class Cluster:
     def frontends(self) -> FrontEnds:
         """The nodes over ssh."""
         from onebaton.adapters.frontends import SshFrontEnds
-        from onebaton.adapters.nodeconfig import ZoneSettings
+        from onebaton.adapters.nodeconfig import ZoneSettings, hook_of
         from onebaton.adapters.secrets import resolve
         from onebaton.adapters.templates import Templates
 
@@ -216,7 +216,12 @@ class Cluster:
         source = config.database.password
         return SshFrontEnds(
             self.ssh,
-            zone=ZoneSettings(config.zone.id, config.zone.vip.to_model(), config.zone.port),
+            zone=ZoneSettings(
+                config.zone.id,
+                config.zone.vip.to_model(),
+                config.zone.port,
+                hook_of(config.platform),
+            ),
             database=config.database,
             oned=config.oned,
             password=(

@@ -1,0 +1,68 @@
+"""What is asked of AWS while the tests run: the rights that it takes.
+
+Recorded at the service, so that it does not matter who asks: the command, Terraform's provider,
+Packer, or a script on a node. Each part of the tests has a file of its own in one folder, a
+line an action.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import parse_qs
+
+App = Callable[[dict, Callable], Iterable[bytes]]
+
+#: ``AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …``.
+_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([a-z0-9-]+)/aws4_request")
+#: What S3 calls a request for an object, and for a bucket, by method.
+_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket"}
+
+
+def recording(app: App, file: Path, *, but: Callable[[dict], bool] = lambda _: False) -> App:
+    """The same service, with each action that is signed written down once.
+
+    :param but: of which requests are the tests' own.
+    """
+    seen: set[str] = set()
+
+    def recorded(environ: dict, start: Callable) -> Iterable[bytes]:
+        action = None if but(environ) else action_of(environ)
+        if action is not None and action not in seen:
+            seen.add(action)
+            with file.open("a", encoding="utf-8") as out:
+                out.write(f"{action}\n")
+        return app(environ, start)
+
+    return recorded
+
+
+def action_of(environ: dict) -> str | None:
+    """``service:Action`` as IAM calls it; ``None`` if nobody signed the request."""
+    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if scope is None:
+        return None
+    service = scope.group(1)
+    if service == "s3":
+        return _s3(environ)
+    target = environ.get("HTTP_X_AMZ_TARGET")
+    if target is not None:
+        return f"{service}:{target.rpartition('.')[2]}"
+    return f"{service}:{_form(environ)['Action'][0]}"
+
+
+def _s3(environ: dict) -> str:
+    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    bucket, _, key = path.strip("/").partition("/")
+    what = (_OBJECT if key else _BUCKET).get(method)
+    if what is None or not bucket:
+        raise AssertionError(f"no name for {method} {path}?{environ.get('QUERY_STRING')}")
+    return f"s3:{what}"
+
+
+def _form(environ: dict) -> dict[str, list[str]]:
+    """The body, which can be read again afterwards."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return parse_qs(body.decode())
