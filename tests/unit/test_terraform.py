@@ -8,6 +8,8 @@ from tests.fakes.reporter import ListReporter
 
 from onebaton.adapters import terraform
 from onebaton.adapters.terraform import Change, Diagnostics, Resource, Terraform
+from onebaton.adapters.terraform_backend import S3Backend
+from onebaton.config import S3Config
 from onebaton.errors import LockedError, StepFailedError, UnavailableError
 
 LOCK_DETAIL = """\
@@ -163,3 +165,42 @@ def test_a_lock_says_whose_it_is():
     assert "Who:       root@lab" in error.details
     assert all("Path" not in line for line in error.details)
     assert error.resolution
+
+
+def test_a_lock_in_a_store_says_how_it_ends():
+    error = terraform.failure("plan", [(terraform.LOCK_SUMMARY, LOCK_DETAIL)], "Take it away.")
+    assert (error.resolution or "").endswith("Take it away.")
+
+
+def test_a_state_in_s3_takes_a_version_that_locks_it():
+    text = '{"terraform_version": "1.9.8"}'
+    assert terraform.require_version(text) == "1.9.8"
+    with pytest.raises(UnavailableError, match="to lock a state"):
+        terraform.require_version(text, (1, 10))
+
+
+def backend(place: str = "s3://bucket/zones/lab", **store: str) -> dict[str, object]:
+    config = S3Config.model_validate(store)
+    settings = S3Backend(place, "aws.tfstate", config, region="eu-west-1").settings()
+    return settings["terraform"]["backend"]["s3"]
+
+
+def test_the_state_is_encrypted_and_locked_below_the_prefix():
+    assert backend() == {
+        "bucket": "bucket",
+        "key": "zones/lab/aws.tfstate",
+        "region": "eu-west-1",
+        "use_lockfile": True,
+        "encrypt": True,
+    }
+    assert backend("s3://bucket")["key"] == "aws.tfstate"
+
+
+def test_the_stores_own_settings_count():
+    found = backend(encryption="aws:kms", kms_key_id="arn:key", region="eu-west-2")
+    assert (found["kms_key_id"], found["region"]) == ("arn:key", "eu-west-2")
+    assert backend(encryption="bucket")["encrypt"] is False
+    near = backend(endpoint_url="http://minio:9000")
+    assert near["endpoints"] == {"s3": "http://minio:9000"}
+    assert near["use_path_style"] is True
+    assert near["region"] == "eu-west-1"

@@ -21,6 +21,8 @@ from typing import Any
 import python_terraform
 
 from onebaton.adapters import process
+from onebaton.adapters.terraform_backend import MINIMUM_VERSION as LOCKING_VERSION
+from onebaton.adapters.terraform_backend import S3Backend
 from onebaton.errors import (
     LockedError,
     OnebatonError,
@@ -36,6 +38,7 @@ PLAN_TIMEOUT_S = 300.0
 #: How long to wait for somebody who only looks.
 LOCK_TIMEOUT = "3s"
 IMPORTS_FILE = "imports.tf.json"
+BACKEND_FILE = "backend.tf.json"
 HOW_TO_INSTALL = (
     "Terraform 1.5 or later (from HashiCorp's releases or its package repository for Debian; "
     "Debian itself does not carry it) and put it on PATH"
@@ -118,6 +121,7 @@ class Terraform:
     :param folder: working folder, which holds the copy and Terraform's state.
     :param env: for Terraform and what it starts, added to this process's environment.
     :param program: name or path of the program.
+    :param backend: where the state is kept; ``None`` for the working folder.
     """
 
     def __init__(
@@ -128,11 +132,13 @@ class Terraform:
         reporter: Reporter,
         env: Mapping[str, str] | None = None,
         program: str = "terraform",
+        backend: S3Backend | None = None,
     ) -> None:
         self._module = module
         self._folder = folder
         self._reporter = reporter
         self._name = program
+        self._backend = backend
         # Settings of somebody else's workspace must not reach this one; CHECKPOINT_DISABLE
         # keeps it from asking the network for news.
         self._env = {
@@ -174,7 +180,9 @@ class Terraform:
             env=self._env,
             what="terraform version",
         )
-        return require_version(completed.stdout)
+        return require_version(
+            completed.stdout, MINIMUM_VERSION if self._backend is None else LOCKING_VERSION
+        )
 
     def prepare(self) -> None:
         """Copy the module into the working folder and initialise it there.
@@ -198,14 +206,25 @@ class Terraform:
             if not target.is_file() or target.read_bytes() != content:
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(content)
+        if self._backend is not None:
+            (self._folder / BACKEND_FILE).write_text(json.dumps(self._backend.settings()), "utf-8")
         try:
-            self._run("init", timeout_s=PLAN_TIMEOUT_S, what="terraform init", input=False)
+            # What an earlier backend of this folder was is of no interest: the state that is
+            # configured now is the one.
+            self._run(
+                "init",
+                timeout_s=PLAN_TIMEOUT_S,
+                what="terraform init",
+                input=False,
+                reconfigure=_FLAG,
+            )
         except process.ProgramError as error:
             raise UnavailableError(
                 "Terraform could not initialise its module",
                 details=error.details,
                 resolution="If a provider is missing, give Terraform access to its registry or "
-                "to a mirror of it (TF_CLI_CONFIG_FILE).",
+                "to a mirror of it (TF_CLI_CONFIG_FILE). If its state cannot be reached, correct "
+                "`state` and `s3` in cluster.yaml, or renew the keys.",
             ) from error
 
     def resources(self) -> tuple[Resource, ...]:
@@ -306,7 +325,7 @@ class Terraform:
         except process.ProgramError as error:
             text = error.completed.stderr
             if LOCK_SUMMARY in text:
-                raise locked(text) from error
+                raise locked(text, self._release) from error
             raise
 
     def _follow(self, command: str, *args: str, timeout_s: float, **options: object) -> None:
@@ -330,15 +349,27 @@ class Terraform:
         except process.ProgramError as error:
             if not diagnostics.errors:
                 raise
-            raise failure(command, diagnostics.errors) from error
+            raise failure(command, diagnostics.errors, self._release) from error
+
+    @property
+    def _release(self) -> str:
+        """What releases a lock whose holder died."""
+        if self._backend is None:
+            return "The lock of a local state ends with the process that holds it."
+        return (
+            "The lock of a state in a store stays when that run has died: if nobody works on "
+            f"this cluster any more, take it away with terraform -chdir={self._folder} "
+            "force-unlock and the lock's ID."
+        )
 
 
 LOCK_SUMMARY = "Error acquiring the state lock"
 
 
-def require_version(text: str) -> str:
+def require_version(text: str, minimum: tuple[int, int] = MINIMUM_VERSION) -> str:
     """The version in ``terraform version -json``.
 
+    :param minimum: the oldest that will do.
     :raises UnavailableError: if it is too old or not understood.
     """
     try:
@@ -351,6 +382,12 @@ def require_version(text: str) -> str:
     if numbers < MINIMUM_VERSION:
         raise UnavailableError(
             f"Terraform {version} is too old", resolution=f"Install {HOW_TO_INSTALL}."
+        )
+    if numbers < minimum:
+        raise UnavailableError(
+            f"Terraform {version} is too old to lock a state in S3",
+            resolution=f"Install Terraform {'.'.join(map(str, minimum))} or later, or take a "
+            "folder as `state`.",
         )
     return version
 
@@ -423,11 +460,14 @@ def import_blocks(imports: Mapping[str, str]) -> str:
     )
 
 
-def failure(command: str, errors: Sequence[tuple[str, str]]) -> OnebatonError:
-    """What Terraform reported, as one error."""
+def failure(command: str, errors: Sequence[tuple[str, str]], release: str = "") -> OnebatonError:
+    """What Terraform reported, as one error.
+
+    :param release: what ends a lock, in words.
+    """
     for summary, detail in errors:
         if LOCK_SUMMARY in summary:
-            return locked(detail)
+            return locked(detail, release)
     details = [
         line.strip()
         for summary, detail in errors
@@ -442,13 +482,13 @@ def failure(command: str, errors: Sequence[tuple[str, str]]) -> OnebatonError:
     )
 
 
-def locked(text: str) -> LockedError:
+def locked(text: str, release: str = "") -> LockedError:
     """Somebody else holds the lock of Terraform's state."""
     wanted = ("ID:", "Operation:", "Who:", "Created:")
     lines = [line.strip(" \t│") for line in text.splitlines()]
     return LockedError(
         "Terraform's state is locked by another run",
         details=[line for line in lines if line.startswith(wanted)],
-        resolution="Wait until that run has ended, then run the same command again. The lock "
-        "of a local state ends with the process that holds it.",
+        resolution="Wait until that run has ended, then run the same command again. "
+        f"{release}".strip(),
     )

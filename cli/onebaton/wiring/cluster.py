@@ -151,24 +151,9 @@ class Cluster:
     @cached_property
     def platform(self) -> Platform:
         """Where nodes run."""
-        from onebaton import config
-        from onebaton.adapters.podman import Podman
-        from onebaton.adapters.podman_platform import PodmanPlatform
+        from onebaton.wiring.platforms import platform
 
-        settings = self.config.platform
-        if isinstance(settings, config.AwsPlatform):
-            raise UnavailableError("the platform aws cannot be used yet")
-        key = self.config.ssh.key
-        return PodmanPlatform(
-            cluster=self.config.zone.name,
-            network=self.config.network,
-            settings=settings,
-            state=self.local,
-            authorized_key=key.with_name(f"{key.name}.pub").read_text().strip(),
-            podman=Podman(self.local / "podman"),
-            reporter=self.reporter,
-            clock=self.clock,
-        )
+        return platform(self)
 
     @cached_property
     def ssh(self) -> Ssh:

@@ -1,0 +1,1 @@
+"""Terraform and its AWS provider for real, EC2 on loopback."""
