@@ -183,12 +183,12 @@ class AwsLab:
 
 
 @contextmanager
-def aws_lab(folder: Path) -> Iterator[AwsLab]:
+def aws_lab(folder: Path, record: Path | None = None) -> Iterator[AwsLab]:
     """A lab in an account of its own; skipped only where no provider can be had at all."""
     why_not = terraform_provider.problem()
     if why_not is not None:
         pytest.skip(f"no AWS provider for Terraform, neither a mirror nor the registry: {why_not}")
-    with pytest.MonkeyPatch.context() as patch, aws_cloud.serving() as cloud:
+    with pytest.MonkeyPatch.context() as patch, aws_cloud.serving(record) as cloud:
         for name, value in terraform_provider.aws_provider().env.items():
             patch.setenv(name, value)
         yield AwsLab(cloud, folder)

@@ -9,8 +9,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from tests.contract import aws_cloud
+from tests.contract.aws_cloud import REGION, Cloud
 from tests.fakes.reporter import ListReporter
-from tests.integration.ec2_cloud import REGION, Cloud, cloud
 from tests.integration.ec2_machines import SUBNET, Machines, machines
 
 from onebaton import config
@@ -79,10 +80,8 @@ def bakery(
 ) -> Iterator[Bakery]:
     state = tmp_path_factory.mktemp("state")
     with ExitStack() as stack:
-        service = stack.enter_context(cloud(aws_calls / "bake"))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in service.environment.items():
-            patch.setenv(name, value)
+        service = stack.enter_context(aws_cloud.serving(aws_calls / "bake"))
+        service.clear()
         running = stack.enter_context(machines(service, state))
         yield Bakery(state, repository, service, running)
 

@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-from tests.integration.ec2_cloud import REGION, Cloud, cloud
+from tests.contract import aws_cloud
+from tests.contract.aws_calls import App, action_of
+from tests.contract.aws_cloud import REGION, Cloud
+from tests.contract.objectstore import answers, for_ever, plainly
 from tests.integration.podman_lab import tiny_root
 
 from onebaton import main
@@ -149,11 +151,7 @@ class AwsYard:
 
 @pytest.fixture(scope="module")
 def service(aws_calls: Path) -> Iterator[Cloud]:
-    with ExitStack() as stack:
-        made = stack.enter_context(cloud(aws_calls / "images"))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in made.environment.items():
-            patch.setenv(name, value)
+    with aws_cloud.serving(aws_calls / "images") as made:
         yield made
 
 
@@ -161,7 +159,7 @@ def service(aws_calls: Path) -> Iterator[Cloud]:
 def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
     if request.param == "aws":
         service: Cloud = request.getfixturevalue("service")
-        service.reset()
+        service.clear()
         yield AwsYard(service)
         return
     made = PodmanYard(tmp_path)
@@ -226,7 +224,7 @@ def test_the_life_of_images(yard: Yard, tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.fixture
 def amis(service: Cloud) -> AwsImages:
-    service.reset()
+    service.clear()
     ec2 = aws_session.ec2(region=REGION, endpoint_url=service.url, timeout_s=30)
     return AwsImages(ec2, cluster=CLUSTER)
 
@@ -241,10 +239,16 @@ def test_a_removal_that_was_killed_between_its_halves_is_ended_by_the_next(
 ):
     yard = AwsYard(service)
     one, other = (image(*yard.make(n), n) for n in (1, 2))
-    service.refused.add("ec2:DeleteSnapshot")
+
+    def no_snapshot_goes(app: App, environ: dict, start: Callable) -> Iterable[bytes]:
+        deletes = action_of(environ) == "ec2:DeleteSnapshot"
+        fault = answers("400 Bad Request", "Refused") if deletes else plainly
+        return fault(app, environ, start)
+
+    service.store.faults = for_ever(no_snapshot_goes)
     with pytest.raises(UnavailableError, match="cannot delete snapshots"):
         amis.remove(one)
-    service.refused.clear()
+    service.store.faults = iter(())
     assert not amis.present(one)
     assert len(snapshots(service, one.digest)) == 1
     amis.remove(other)
