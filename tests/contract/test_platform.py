@@ -71,12 +71,16 @@ class MemoryLab:
     scope="module",
     params=["memory", *(pytest.param(n, marks=pytest.mark.integration) for n in ("podman", "aws"))],
 )
-def made_lab(request, tmp_path_factory) -> Iterator[Lab]:
+def made_lab(request, tmp_path_factory, aws_calls) -> Iterator[Lab]:
     if request.param == "memory":
         yield MemoryLab()
         return
     folder = tmp_path_factory.mktemp("platform")
-    with podman_lab(folder, 1) if request.param == "podman" else aws_lab(folder) as lab:
+    labs = {
+        "podman": lambda: podman_lab(folder, 1),
+        "aws": lambda: aws_lab(folder, aws_calls / "platform"),
+    }
+    with labs[request.param]() as lab:
         yield lab
 
 
