@@ -59,6 +59,8 @@ def serving(record: Path | None = None) -> Iterator[Cloud]:
         for name, value in KEYS.items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
+        # Hundreds of AMIs of others, each with a snapshot: seconds for each list.
+        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         patch.setattr(moto_instances.Instance, "terminate", _terminate)
         patch.setattr(NetworkInterfaceBackend, "assign_private_ip_addresses", _assign)
         yield Cloud(store)

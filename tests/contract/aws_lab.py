@@ -3,16 +3,18 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
-from tests.contract import aws_cloud, terraform_provider
-from tests.contract.aws_cloud import REGION, Cloud
-from tests.contract.objectstore import BUCKET
+from moto.ec2.models.instances import Instance
+from tests.contract import terraform_provider
 from tests.fakes.door import LocalDoor
 from tests.fakes.reporter import ListReporter
+from tests.integration.ec2_cloud import OURS, REGION, SECRET, Cloud, cloud
 
 from onebaton import config
 from onebaton.adapters import aws_session
@@ -22,10 +24,14 @@ from onebaton.adapters.terraform_backend import S3Backend
 from onebaton.model import Image, NodeSpec, Schema
 from onebaton.wiring.cluster import SystemClock
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHRlc3RzIG9ubHk= tests"
 NETWORK = IPv4Network("10.60.0.0/16")
 #: In two availability zones.
 SUBNETS = {"a": IPv4Network("10.60.1.0/24"), "b": IPv4Network("10.60.2.0/24")}
+BUCKET = "state-of-zones"
 PLACE = f"s3://{BUCKET}/zones/lab"
 STATE = "zones/lab/terraform/aws.tfstate"
 
@@ -41,9 +47,16 @@ class AwsLab:
         self.image_name = "onebaton-lab-6.10.0-1"
         self.clear()
 
+    @cached_property
+    def bucket(self) -> "S3Client":
+        """The account's S3."""
+        session = boto3.session.Session(OURS, SECRET)
+        return session.client("s3", endpoint_url=self.cloud.url, region_name="us-east-1")
+
     def clear(self) -> None:
         """A new account with a VPC, two subnets and the image."""
-        self.cloud.clear()
+        self.cloud.reset()
+        self.bucket.create_bucket(Bucket=BUCKET)
         ec2 = self.cloud.ec2
         self.vpc = ec2.create_vpc(CidrBlock=str(NETWORK))["Vpc"]["VpcId"]
         self.subnets = {
@@ -183,6 +196,7 @@ class AwsLab:
 
 
 @contextmanager
+<<<<<<< HEAD
 def aws_lab(folder: Path, record: Path | None = None) -> Iterator[AwsLab]:
     """A lab in an account of its own; skipped only where no provider can be had at all."""
     why_not = terraform_provider.problem()
@@ -190,5 +204,32 @@ def aws_lab(folder: Path, record: Path | None = None) -> Iterator[AwsLab]:
         pytest.skip(f"no AWS provider for Terraform, neither a mirror nor the registry: {why_not}")
     with pytest.MonkeyPatch.context() as patch, aws_cloud.serving(record) as cloud:
         for name, value in terraform_provider.aws_provider().env.items():
+=======
+def aws_lab(folder: Path, record: Path) -> Iterator[AwsLab]:
+    """A lab in an account of its own; skipped only where no provider can be had at all.
+
+    :param record: gets a line for each action that was asked for.
+    """
+    why_not = terraform_provider.problem()
+    if why_not is not None:
+        pytest.skip(f"no AWS provider for Terraform, neither a mirror nor the registry: {why_not}")
+    with pytest.MonkeyPatch.context() as patch, cloud(record) as made:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in (made.environment | terraform_provider.aws_provider().env).items():
+>>>>>>> awstf
             patch.setenv(name, value)
-        yield AwsLab(cloud, folder)
+        patch.setattr(Instance, "terminate", _terminate)
+        yield AwsLab(made, folder)
+
+
+_moto_terminate = Instance.terminate
+
+
+def _terminate(instance):
+    """EC2 takes a machine's interfaces off when it ends; moto leaves them attached."""
+    before = _moto_terminate(instance)
+    for interface in list(instance.nics.values()):
+        if interface.instance is not None and not interface.delete_on_termination:
+            instance.detach_eni(interface)
+    return before

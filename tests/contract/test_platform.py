@@ -76,8 +76,11 @@ def made_lab(request, tmp_path_factory, aws_calls) -> Iterator[Lab]:
         yield MemoryLab()
         return
     folder = tmp_path_factory.mktemp("platform")
-    record = aws_calls / "platform"
-    with podman_lab(folder, 1) if request.param == "podman" else aws_lab(folder, record) as lab:
+    labs = {
+        "podman": lambda: podman_lab(folder, 1),
+        "aws": lambda: aws_lab(folder, aws_calls / "platform"),
+    }
+    with labs[request.param]() as lab:
         yield lab
 
 

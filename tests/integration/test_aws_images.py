@@ -97,7 +97,7 @@ class PodmanYard:
         return name, f"sha256:{self._ask('image', 'inspect', '--format={{.Id}}', name)}"
 
     def use(self, image: Image) -> None:
-        self._ask("create", "--name", self._user, image.name)
+        self._ask("create", "--name", self._user, image.name, "/bin/sh")
 
     def free(self) -> None:
         self._ask("rm", self._user)
@@ -140,13 +140,10 @@ class AwsYard:
 
     def left(self) -> set[str]:
         ec2 = self.cloud.ec2
-        amis = ec2.describe_images(Owners=["self"])["Images"]
-        return {image["Name"] for image in amis} | {
-            f"snapshot of {name}"
-            for ami, name in self._made.items()
-            for snapshot in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
-            if snapshot["Description"].endswith(ami)
-        }
+        amis = {image["Name"] for image in ec2.describe_images(Owners=["self"])["Images"]}
+        found = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        made = [self._made[one["Description"].rpartition(" ")[2]] for one in found]
+        return amis | {f"snapshot of {name}" for name in made}
 
 
 @pytest.fixture(scope="module")

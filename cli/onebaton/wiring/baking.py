@@ -29,15 +29,12 @@ def _platform_build(cluster: Cluster) -> PlatformBuild:
     settings = cluster.config.platform
     if isinstance(settings, config.AwsPlatform):
         from onebaton.adapters.aws_build import AwsBuild
-        from onebaton.adapters.aws_images import AwsImages
-        from onebaton.wiring.platforms import ec2_of
 
-        ec2, name = ec2_of(settings), cluster.config.zone.name
         return AwsBuild(
             settings,
-            ec2,
-            AwsImages(ec2, cluster=name),
-            cluster=name,
+            cluster.ec2(settings),
+            cluster.amis(settings),
+            cluster=cluster.config.zone.name,
             reporter=cluster.reporter,
             clock=cluster.clock,
         )

@@ -17,10 +17,14 @@ from onebaton.errors import RefusedError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mypy_boto3_ec2.client import EC2Client
+
+    from onebaton.adapters.aws_images import AwsImages
+    from onebaton.adapters.aws_session import Service
     from onebaton.adapters.ssh import Ssh
     from onebaton.bake.catalogue import Catalogue
     from onebaton.bake.standing import Standing
-    from onebaton.config import ClusterConfig
+    from onebaton.config import AwsPlatform, ClusterConfig
     from onebaton.migration import Migrations
     from onebaton.model import Image, Secret, World
     from onebaton.plan.underway import Goal
@@ -154,6 +158,22 @@ class Cluster:
         from onebaton.wiring.platforms import platform
 
         return platform(self)
+
+    def ec2(self, settings: AwsPlatform) -> Service[EC2Client]:
+        """EC2 in the region of the nodes."""
+        from onebaton.adapters import aws_session
+
+        return aws_session.ec2(
+            region=settings.region,
+            endpoint_url=settings.endpoint_url,
+            timeout_s=settings.timeouts.call_s,
+        )
+
+    def amis(self, settings: AwsPlatform) -> AwsImages:
+        """The cluster's AMIs."""
+        from onebaton.adapters.aws_images import AwsImages
+
+        return AwsImages(self.ec2(settings), cluster=self.config.zone.name)
 
     @cached_property
     def ssh(self) -> Ssh:

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 from onebaton import config
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2.client import EC2Client
-
-    from onebaton.adapters.aws_session import Service
     from onebaton.ports import Platform
     from onebaton.wiring.cluster import Cluster
 
@@ -20,17 +17,6 @@ def platform(cluster: Cluster) -> Platform:
     if isinstance(settings, config.AwsPlatform):
         return _aws(cluster, settings)
     return _podman(cluster, settings)
-
-
-def ec2_of(settings: config.AwsPlatform) -> Service[EC2Client]:
-    """EC2 in the region of the nodes."""
-    from onebaton.adapters import aws_session
-
-    return aws_session.ec2(
-        region=settings.region,
-        endpoint_url=settings.endpoint_url,
-        timeout_s=settings.timeouts.call_s,
-    )
 
 
 def _podman(cluster: Cluster, settings: config.PodmanPlatform) -> Platform:
@@ -51,12 +37,10 @@ def _podman(cluster: Cluster, settings: config.PodmanPlatform) -> Platform:
 
 def _aws(cluster: Cluster, settings: config.AwsPlatform) -> Platform:
     from onebaton.adapters import aws_session
-    from onebaton.adapters.aws_images import AwsImages
     from onebaton.adapters.aws_platform import AwsPlatform
     from onebaton.adapters.terraform_backend import S3Backend
 
     configured = cluster.config
-    ec2 = ec2_of(settings)
     backend = None
     if "://" in configured.state:
         backend = S3Backend(
@@ -71,13 +55,13 @@ def _aws(cluster: Cluster, settings: config.AwsPlatform) -> Platform:
         state=cluster.local,
         backend=backend,
         authorized_key=_public_key(cluster),
-        ec2=ec2,
+        ec2=cluster.ec2(settings),
         iam=aws_session.iam(
             region=settings.region,
             endpoint_url=settings.endpoint_url,
             timeout_s=settings.timeouts.call_s,
         ),
-        images=AwsImages(ec2, cluster=configured.zone.name),
+        images=cluster.amis(settings),
         door=lambda: cluster.ssh,
         reporter=cluster.reporter,
         clock=cluster.clock,
