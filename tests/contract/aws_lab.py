@@ -196,15 +196,6 @@ class AwsLab:
 
 
 @contextmanager
-<<<<<<< HEAD
-def aws_lab(folder: Path, record: Path | None = None) -> Iterator[AwsLab]:
-    """A lab in an account of its own; skipped only where no provider can be had at all."""
-    why_not = terraform_provider.problem()
-    if why_not is not None:
-        pytest.skip(f"no AWS provider for Terraform, neither a mirror nor the registry: {why_not}")
-    with pytest.MonkeyPatch.context() as patch, aws_cloud.serving(record) as cloud:
-        for name, value in terraform_provider.aws_provider().env.items():
-=======
 def aws_lab(folder: Path, record: Path) -> Iterator[AwsLab]:
     """A lab in an account of its own; skipped only where no provider can be had at all.
 
@@ -217,7 +208,6 @@ def aws_lab(folder: Path, record: Path) -> Iterator[AwsLab]:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in (made.environment | terraform_provider.aws_provider().env).items():
->>>>>>> awstf
             patch.setenv(name, value)
         patch.setattr(Instance, "terminate", _terminate)
         yield AwsLab(made, folder)

@@ -12,7 +12,7 @@ import boto3
 import requests
 from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from tests.contract.aws_calls import OURS, recording
+from tests.integration.aws_calls import OURS, recording
 from werkzeug.serving import make_server
 
 if TYPE_CHECKING:
@@ -42,13 +42,18 @@ class ObjectStore:
         self.actions: list[str] = []
         self.over = threading.Event()
 
-    def clear(self) -> None:
-        """Fair weather, and the one bucket, empty."""
+    def reset(self) -> None:
+        """Fair weather, and nothing there."""
         self.faults = iter(())
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
-        self.client.create_bucket(Bucket=BUCKET)
         self.seen.clear()
         self.actions.clear()
+
+    def clear(self) -> None:
+        """Fair weather, and the one bucket, empty."""
+        self.reset()
+        self.client.create_bucket(Bucket=BUCKET)
+        self.seen.clear()
 
     @cached_property
     def client(self) -> "S3Client":

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.contract.aws_cloud import Cloud
 from tests.fakes.reporter import ListReporter
+from tests.integration.ec2_cloud import Cloud
 
 from onebaton.adapters.base_image import BaseImages
 from onebaton.adapters.ingredients import debian_packages

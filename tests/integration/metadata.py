@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.contract.aws_cloud import REGION
 from tests.contract.objectstore import ACCESS_KEY, SECRET_KEY
+from tests.integration.ec2_cloud import REGION
 
 #: Of the machine's interface: the loopback interface's own, which every machine has.
 MAC = "00:00:00:00:00:00"

@@ -9,8 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.contract import aws_cloud
-from tests.contract.aws_cloud import Cloud
+from tests.integration.ec2_cloud import Cloud, cloud
 from tests.integration.metadata import metadata_service
 
 from onebaton.adapters.nodeconfig import AWS_COMMAND
@@ -25,7 +24,7 @@ TIMEOUT_S = 60
 
 @pytest.fixture(scope="module")
 def service(aws_calls: Path) -> Iterator[Cloud]:
-    with aws_cloud.serving(aws_calls / "address-of-a-node") as made:
+    with cloud(aws_calls / "address-of-a-node") as made:
         yield made
 
 
@@ -91,7 +90,7 @@ class Machines:
 
 @pytest.fixture
 def machines(service: Cloud, tmp_path: Path) -> Machines:
-    service.clear()
+    service.reset()
     return Machines(service, tmp_path)
 
 
@@ -106,7 +105,7 @@ def test_the_address_follows_the_leader(machines: Machines):
         assert machines.run("follower", one) == (0, "")
         assert machines.holders() == machines.enis[1:]
     assert machines.called == ["leader lo 10.0.0.100/24"] * 3 + ["follower lo 10.0.0.100/24"]
-    assert machines.service.store.actions == ["ec2:AssignPrivateIpAddresses"] * 3
+    assert machines.service.seen == ["ec2:AssignPrivateIpAddresses"] * 3
 
 
 def test_an_elastic_ip_follows_the_leader(machines: Machines):
@@ -144,7 +143,7 @@ def test_a_metadata_service_that_never_answers_is_given_up(machines: Machines):
         status, said = machines.run("leader", metadata, deadline_s=2.0)
     assert (status, said) == (1, "leader-address: 10.0.0.100/24 is not here: timed out\n")
     assert time.monotonic() - began < 8
-    assert machines.service.store.actions == []
+    assert machines.service.seen == []
 
 
 def test_one_that_leads_no_more_stops_trying(machines: Machines):

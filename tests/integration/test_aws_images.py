@@ -3,14 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-from tests.contract import aws_cloud
-from tests.contract.aws_calls import App, action_of
-from tests.contract.aws_cloud import REGION, Cloud
 from tests.contract.objectstore import answers, for_ever, plainly
+from tests.integration.aws_calls import App, action_of
+from tests.integration.ec2_cloud import REGION, Cloud, cloud, keys_of
 from tests.integration.podman_lab import tiny_root
 
 from onebaton import main
@@ -148,7 +148,7 @@ class AwsYard:
 
 @pytest.fixture(scope="module")
 def service(aws_calls: Path) -> Iterator[Cloud]:
-    with aws_cloud.serving(aws_calls / "images") as made:
+    with cloud(aws_calls / "images") as made, keys_of(made):
         yield made
 
 
@@ -156,7 +156,7 @@ def service(aws_calls: Path) -> Iterator[Cloud]:
 def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
     if request.param == "aws":
         service: Cloud = request.getfixturevalue("service")
-        service.clear()
+        service.reset()
         yield AwsYard(service)
         return
     made = PodmanYard(tmp_path)
@@ -221,7 +221,7 @@ def test_the_life_of_images(yard: Yard, tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.fixture
 def amis(service: Cloud) -> AwsImages:
-    service.clear()
+    service.reset()
     ec2 = aws_session.ec2(region=REGION, endpoint_url=service.url, timeout_s=30)
     return AwsImages(ec2, cluster=CLUSTER)
 
@@ -285,9 +285,11 @@ def test_an_ami_of_another_name_is_another_image(amis: AwsImages, service: Cloud
 
 
 def test_the_newest_ami_that_fits_is_the_source(amis: AwsImages, service: Cloud):
-    made = [service.ec2.register_image(Name=f"debian-12-{n}")["ImageId"] for n in (1, 2)]
+    service.publish("debian-12-b", date(2026, 1, 1))
+    newest = service.publish("debian-12-a", date(2026, 2, 1))
+    service.publish("debian-11-c", date(2026, 3, 1))
     found = amis.source(owner="self", name="debian-12-*")
-    assert (found.id, found.name) == (made[-1], "debian-12-2")
+    assert (found.id, found.name) == (newest, "debian-12-a")
     with pytest.raises(ConfigError, match="debian-13-"):
         amis.source(owner="self", name="debian-13-*")
 

@@ -30,11 +30,13 @@ def recording(app: App, actions: list[str], file: Path | None) -> App:
     :param actions: gets them all, in order.
     :param file: gets each once, a line each.
     """
+    noted: set[str] = set()
 
     def recorded(environ: dict, start: Callable) -> Iterable[bytes]:
         action = action_of(environ)
         if action is not None:
-            if file is not None and action not in actions:
+            if file is not None and action not in noted:
+                noted.add(action)
                 with file.open("a", encoding="utf-8") as out:
                     out.write(f"{action}\n")
             actions.append(action)
