@@ -36,9 +36,9 @@ def private_mariadb() -> Iterator[MariaDB]:
 
 
 @pytest.fixture(scope="session")
-def object_service() -> Iterator[ObjectStore]:
+def object_service(aws_calls: Path) -> Iterator[ObjectStore]:
     """An S3-compatible service on loopback."""
-    with objectstore.serving() as service:
+    with objectstore.serving(aws_calls / "state") as service:
         yield service
 
 

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.integration.ec2_cloud import Cloud, cloud, metadata_service
+from tests.integration.ec2_cloud import Cloud, cloud
+from tests.integration.metadata import metadata_service
 
 from onebaton.adapters.nodeconfig import AWS_COMMAND
 from onebaton.adapters.parts import part

@@ -5,12 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import date
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 from tests.fakes.reporter import ListReporter
-from tests.integration.ec2_cloud import REGION, Cloud, cloud
+from tests.integration.ec2_cloud import REGION, Cloud, cloud, keys_of
 from tests.integration.ec2_machines import SUBNET, Machines, machines
 
 from onebaton import config
@@ -45,8 +46,8 @@ class Bakery:
         self.reporter = ListReporter()
         self.machines = machines
         self.cloud = cloud
-        for name in ("debian-12-amd64-20260101-1", "debian-12-amd64-20260201-1", "other"):
-            self.cloud.ec2.register_image(Name=name)
+        cloud.publish("debian-12-amd64-20260101-1", date(2026, 1, 1))
+        cloud.publish("debian-12-amd64-20260201-1", date(2026, 2, 1))
         self.settings = config.AwsPlatform(
             kind="aws",
             region=REGION,
@@ -80,9 +81,7 @@ def bakery(
     state = tmp_path_factory.mktemp("state")
     with ExitStack() as stack:
         service = stack.enter_context(cloud(aws_calls / "bake"))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in service.environment.items():
-            patch.setenv(name, value)
+        stack.enter_context(keys_of(service))
         running = stack.enter_context(machines(service, state))
         yield Bakery(state, repository, service, running)
 

@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-from tests.integration.ec2_cloud import REGION, Cloud, cloud
+from tests.contract.objectstore import answers, for_ever, plainly
+from tests.integration.aws_calls import App, action_of
+from tests.integration.ec2_cloud import REGION, Cloud, cloud, keys_of
 from tests.integration.podman_lab import tiny_root
 
 from onebaton import main
@@ -95,7 +97,7 @@ class PodmanYard:
         return name, f"sha256:{self._ask('image', 'inspect', '--format={{.Id}}', name)}"
 
     def use(self, image: Image) -> None:
-        self._ask("create", "--name", self._user, image.name)
+        self._ask("create", "--name", self._user, image.name, "/bin/sh")
 
     def free(self) -> None:
         self._ask("rm", self._user)
@@ -138,22 +140,15 @@ class AwsYard:
 
     def left(self) -> set[str]:
         ec2 = self.cloud.ec2
-        amis = ec2.describe_images(Owners=["self"])["Images"]
-        return {image["Name"] for image in amis} | {
-            f"snapshot of {name}"
-            for ami, name in self._made.items()
-            for snapshot in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
-            if snapshot["Description"].endswith(ami)
-        }
+        amis = {image["Name"] for image in ec2.describe_images(Owners=["self"])["Images"]}
+        found = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        made = [self._made[one["Description"].rpartition(" ")[2]] for one in found]
+        return amis | {f"snapshot of {name}" for name in made}
 
 
 @pytest.fixture(scope="module")
 def service(aws_calls: Path) -> Iterator[Cloud]:
-    with ExitStack() as stack:
-        made = stack.enter_context(cloud(aws_calls / "images"))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in made.environment.items():
-            patch.setenv(name, value)
+    with cloud(aws_calls / "images") as made, keys_of(made):
         yield made
 
 
@@ -241,10 +236,16 @@ def test_a_removal_that_was_killed_between_its_halves_is_ended_by_the_next(
 ):
     yard = AwsYard(service)
     one, other = (image(*yard.make(n), n) for n in (1, 2))
-    service.refused.add("ec2:DeleteSnapshot")
+
+    def no_snapshot_goes(app: App, environ: dict, start: Callable) -> Iterable[bytes]:
+        deletes = action_of(environ) == "ec2:DeleteSnapshot"
+        fault = answers("400 Bad Request", "Refused") if deletes else plainly
+        return fault(app, environ, start)
+
+    service.store.faults = for_ever(no_snapshot_goes)
     with pytest.raises(UnavailableError, match="cannot delete snapshots"):
         amis.remove(one)
-    service.refused.clear()
+    service.store.faults = iter(())
     assert not amis.present(one)
     assert len(snapshots(service, one.digest)) == 1
     amis.remove(other)
@@ -284,9 +285,11 @@ def test_an_ami_of_another_name_is_another_image(amis: AwsImages, service: Cloud
 
 
 def test_the_newest_ami_that_fits_is_the_source(amis: AwsImages, service: Cloud):
-    made = [service.ec2.register_image(Name=f"debian-12-{n}")["ImageId"] for n in (1, 2)]
+    service.publish("debian-12-b", date(2026, 1, 1))
+    newest = service.publish("debian-12-a", date(2026, 2, 1))
+    service.publish("debian-11-c", date(2026, 3, 1))
     found = amis.source(owner="self", name="debian-12-*")
-    assert (found.id, found.name) == (made[-1], "debian-12-2")
+    assert (found.id, found.name) == (newest, "debian-12-a")
     with pytest.raises(ConfigError, match="debian-13-"):
         amis.source(owner="self", name="debian-13-*")
 

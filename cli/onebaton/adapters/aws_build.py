@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from onebaton.adapters.aws_images import CLUSTER, AwsImages, Ec2, SourceAmi
+from onebaton.adapters.aws_images import CLUSTER, AwsImages, SourceAmi
 from onebaton.adapters.packer import Packer, PackerPlugin
 from onebaton.adapters.platform_build import BakeName, Built
 from onebaton.adapters.templates import hcl
@@ -16,6 +16,8 @@ from onebaton.ports import Clock, Reporter
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+    from onebaton.adapters.aws_session import Service
 
 #: Tag of all that is there for one bake alone.
 BAKE = "onebaton:bake"
@@ -39,7 +41,7 @@ class AwsBuild:
     def __init__(
         self,
         settings: AwsPlatform,
-        ec2: Ec2,
+        ec2: "Service[EC2Client]",
         images: AwsImages,
         *,
         cluster: str,

@@ -5,9 +5,9 @@ money after it is gone, so they go with it. They are marked first: those that a 
 done are found by the mark.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from onebaton.errors import ConfigError, RefusedError
 from onebaton.model import Image
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, TagTypeDef
 
-T = TypeVar("T")
+    from onebaton.adapters.aws_session import Service
 
 CLUSTER = "onebaton:cluster"
 VERSION = "onebaton:version"
@@ -26,18 +26,6 @@ RECIPE = "onebaton:recipe"
 REMOVED_WITH = "onebaton:removed-with"
 #: An instance whose end has begun needs its AMI no longer.
 _LIVING = ("pending", "running", "stopping", "stopped")
-
-
-class Ec2(Protocol):
-    """EC2 in one region."""
-
-    def call(self, what: str, work: "Callable[[EC2Client], T]") -> T:
-        """What the work gives, within a deadline.
-
-        :param what: in words that go on from "cannot".
-        :raises UnavailableError: if AWS does not answer, or refuses.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,7 @@ class AwsImages:
     :param cluster: the zone's name; all that is made is tagged with it.
     """
 
-    def __init__(self, ec2: Ec2, *, cluster: str) -> None:
+    def __init__(self, ec2: "Service[EC2Client]", *, cluster: str) -> None:
         self._ec2 = ec2
         self._cluster = cluster
 
@@ -109,7 +97,6 @@ class AwsImages:
         :raises RefusedError: if an instance or a launch template of this account, ours or not,
             uses it. What other accounts do with an AMI that was shared cannot be seen.
         """
-
         ami = image.digest
         found = self._ec2.call(f"look for {ami}", lambda ec2: _image(ec2, ami))
         if found is not None and found.get("Name") == image.name:

@@ -1,0 +1,57 @@
+"""The rights that are asked for are the ones that are used: no more, no less.
+
+The other tests on AWS write down what was asked of it. They come before this one, as the names of
+their files say; where they were not all run, only what was seen can be judged.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from onebaton.adapters.parts import part
+
+pytestmark = pytest.mark.integration
+
+POLICY = Path(__file__).parents[2] / "docs" / "aws-policy.json"
+#: Parts of the tests that ask AWS for something as whoever runs the command does.
+PARTS = ("bake", "images", "platform", "state")
+#: What a node asks for, by its own role.
+NODE = "address-of-a-node"
+#: Checked by AWS when an instance is given a role, and never called.
+UNCALLED = {"iam:PassRole"}
+
+
+def recorded(folder: Path, *names: str) -> set[str]:
+    """Actions that these parts asked for."""
+    return {action for name in names for action in (folder / name).read_text().split()}
+
+
+def allowed() -> set[str]:
+    statements = json.loads(POLICY.read_text())["Statement"]
+    actions = [action for statement in statements for action in statement["Action"]]
+    assert len(actions) == len(set(actions)), "an action stands twice"
+    return set(actions)
+
+
+def test_nothing_is_allowed_by_a_pattern():
+    assert all(re.fullmatch(r"(ec2|iam|s3):[A-Za-z0-9]+", action) for action in allowed())
+
+
+def test_the_policy_is_what_the_recorded_calls_used(aws_calls: Path):
+    ran = [name for name in PARTS if (aws_calls / name).exists()]
+    unlisted = recorded(aws_calls, *ran) - allowed()
+    assert not unlisted, "rights that docs/aws-policy.json lacks"
+    missing = sorted(set(PARTS) - set(ran))
+    if missing:
+        pytest.skip(f"nothing was asked of AWS for: {', '.join(missing)}")
+    assert allowed() - recorded(aws_calls, *PARTS) == UNCALLED
+
+
+def test_a_node_may_do_what_its_hook_does_and_nothing_else(aws_calls: Path):
+    if not (aws_calls / NODE).exists():
+        pytest.skip("no node asked AWS for anything")
+    written = (part("terraform", "aws") / "access.tf").read_text()
+    role = written[written.index("move_address =") : written.index('resource "aws_iam_role"')]
+    assert set(re.findall(r"ec2:[A-Za-z]+", role)) == recorded(aws_calls, NODE)
