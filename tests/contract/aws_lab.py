@@ -1,5 +1,6 @@
 """A cluster on AWS of a test's own: real Terraform with its real provider, moto behind it."""
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -219,7 +220,10 @@ _moto_terminate = Instance.terminate
 def _terminate(instance):
     """EC2 takes a machine's interfaces off when it ends; moto leaves them attached."""
     before = _moto_terminate(instance)
-    for interface in list(instance.nics.values()):
+    for place, interface in list(instance.nics.items()):
         if interface.instance is not None and not interface.delete_on_termination:
+            # The ended machine is still shown, with what it had.
+            shown = copy.copy(interface)
             instance.detach_eni(interface)
+            instance.nics[place] = shown
     return before

@@ -17,7 +17,7 @@ App = Callable[[dict, Callable], Iterable[bytes]]
 _SCOPE = re.compile(r"Credential=([^/]+)/\d{8}/[^/]+/([a-z0-9-]+)/aws4_request")
 #: What S3 calls a request for an object, and for a bucket, by method.
 _OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
-_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket"}
+_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket"}
 
 
 #: Access key of the tests' own requests, which nobody needs a right for.

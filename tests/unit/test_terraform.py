@@ -92,22 +92,50 @@ def test_reads_the_state():
 
 
 def test_reads_a_plan():
-    def change(address: str, *actions: str, **more: object) -> dict[str, object]:
-        return {"address": address, "change": {"actions": list(actions), **more}}
+    seen = Diagnostics()
 
-    shown = {
-        "resource_changes": [
-            change("b", "delete", "create"),
-            change("a", "update", importing={"id": "i1"}),
-            change("c", "no-op"),
-            change("d", "no-op", importing={"id": "i2"}),
-        ]
-    }
-    assert terraform.parse_changes(json.dumps(shown)) == (
-        Change("a", ("update",), importing=True),
+    def tell(address: str, action: str, **more: object) -> None:
+        change = {"resource": {"addr": address}, "action": action, **more}
+        seen.take(json.dumps({"type": "planned_change", "change": change}))
+
+    tell("b", "replace", reason="replace_triggered_by")
+    tell("a", "update", importing={"id": "i1"})
+    tell("c", "noop")
+    tell("d", "noop", importing={"id": "i2"})
+    tell("e", "import", importing={"id": "i3"})
+    tell("data.x.y", "read")
+    seen.take(json.dumps({"type": "resource_drift", "change": {"resource": {"addr": "f"}}}))
+    assert seen.changes == [
         Change("b", ("delete", "create"), importing=False),
+        Change("a", ("update",), importing=True),
         Change("d", ("no-op",), importing=True),
-    )
+        Change("e", ("no-op",), importing=True),
+    ]
+
+
+def test_reads_ids_of_a_stored_state():
+    def item(kind: str, name: str, *instances: object, **more: object) -> dict[str, object]:
+        return {"mode": "managed", "type": kind, "name": name, "instances": instances, **more}
+
+    stored = {
+        "version": 4,
+        "resources": [
+            item("aws_instance", "node", {"index_key": "n1", "attributes": {"id": "i-1"}}),
+            item("aws_instance", "bad", {"status": "tainted", "attributes": {"id": "i-2"}}),
+            item("aws_iam_role", "node", {"index_key": 0, "attributes": {"id": "r"}}),
+            item("x", "y", {"attributes": {"id": "z"}}, mode="data"),
+        ],
+    }
+    assert [
+        (one.address, one.key, one.tainted, one.values["id"])
+        for one in terraform.parse_stored(json.dumps(stored)) or ()
+    ] == [
+        ("aws_iam_role.node[0]", None, False, "r"),
+        ("aws_instance.bad", None, True, "i-2"),
+        ('aws_instance.node["n1"]', "n1", False, "i-1"),
+    ]
+    assert terraform.parse_stored("") == ()
+    assert terraform.parse_stored('{"version": 5}') is None
 
 
 def test_writes_imports_in_a_fixed_order():

@@ -307,7 +307,7 @@ class AwsPlatform:
     def _records(self) -> tuple[Resource, ...]:
         # A state in a store is there before this machine's folder is.
         there = self._backend is not None or self._folder.is_dir()
-        return self._prepared.resources() if there else ()
+        return self._prepared.identities() if there else ()
 
     def _checked_difference(self, wanted: Sequence[NodeSpec]) -> tuple[Inventory, Difference]:
         """What is to be done, after everything that could stand in its way was looked at."""

@@ -89,9 +89,10 @@ class SavedPlan:
 
 @dataclass(slots=True)
 class Diagnostics:
-    """Errors that Terraform reports in its ``-json`` output, as they come."""
+    """What Terraform reports in its ``-json`` output as it comes: errors, changes it plans."""
 
     errors: list[tuple[str, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
     def take(self, line: str) -> Mapping[str, Any]:
         """Read one line.
@@ -104,6 +105,9 @@ class Diagnostics:
             return {}
         if not isinstance(event, dict):
             return {}
+        change = planned_change(event)
+        if change is not None:
+            self.changes.append(change)
         diagnostic = event.get("diagnostic")
         if isinstance(diagnostic, dict) and diagnostic.get("severity") == "error":
             place = diagnostic.get("address")
@@ -234,6 +238,19 @@ class Terraform:
         shown = self._run("show", timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
         return parse_state(shown.stdout)
 
+    def identities(self) -> tuple[Resource, ...]:
+        """The same with no more values than each one's ``id``, where that can be had faster.
+
+        A provider such as AWS's takes seconds to start, and is needed to show a whole state. The
+        state as it is stored names all ids; its format is Terraform's own, so that another one
+        than is known is shown whole.
+        """
+        if not self._folder.is_dir():
+            return ()
+        pulled = self._run("state pull", timeout_s=QUERY_TIMEOUT_S, what="terraform state pull")
+        found = parse_stored(pulled.stdout)
+        return self.resources() if found is None else found
+
     def outputs(self) -> dict[str, Any]:
         """The module's outputs by name; empty before the first run."""
         if not self._folder.is_dir():
@@ -277,7 +294,7 @@ class Terraform:
                 if imports:
                     blocks.write_text(import_blocks(imports), "utf-8")
                 self._reporter.progress("terraform: planning")
-                self._follow(
+                seen = self._follow(
                     "plan",
                     timeout_s=PLAN_TIMEOUT_S,
                     out=str(file),
@@ -287,8 +304,7 @@ class Terraform:
                     input=False,
                     lock_timeout=LOCK_TIMEOUT,
                 )
-                shown = self._run("show", str(file), timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
-                yield SavedPlan(file, parse_changes(shown.stdout))
+                yield SavedPlan(file, tuple(sorted(seen.changes, key=lambda c: c.address)))
             finally:
                 blocks.unlink(missing_ok=True)
 
@@ -328,7 +344,7 @@ class Terraform:
                 raise locked(text, self._release) from error
             raise
 
-    def _follow(self, command: str, *args: str, timeout_s: float, **options: object) -> None:
+    def _follow(self, command: str, *args: str, timeout_s: float, **options: object) -> Diagnostics:
         """Run a command that reports in JSON lines."""
         diagnostics = Diagnostics()
 
@@ -350,6 +366,7 @@ class Terraform:
             if not diagnostics.errors:
                 raise
             raise failure(command, diagnostics.errors, self._release) from error
+        return diagnostics
 
     @property
     def _release(self) -> str:
@@ -363,6 +380,10 @@ class Terraform:
         )
 
 
+#: Of a state as it is stored.
+STORED_VERSION = 4
+#: Words of the ``-json`` output that mean several actions, or none.
+_ACTIONS = {"replace": ("delete", "create"), "noop": ("no-op",), "import": ("no-op",)}
 LOCK_SUMMARY = "Error acquiring the state lock"
 
 
@@ -435,22 +456,49 @@ def parse_state(text: str) -> tuple[Resource, ...]:
     return tuple(sorted(found, key=lambda resource: resource.address))
 
 
-def parse_changes(text: str) -> tuple[Change, ...]:
-    """Changes in ``terraform show -json PLAN``, ordered by address."""
-    found = [
-        Change(
-            item["address"],
-            tuple(item["change"]["actions"]),
-            importing=bool(item["change"].get("importing")),
-        )
-        for item in json.loads(text).get("resource_changes") or []
-    ]
-    return tuple(
-        sorted(
-            (change for change in found if change.actions != ("no-op",) or change.importing),
-            key=lambda change: change.address,
-        )
-    )
+def parse_stored(text: str) -> tuple[Resource, ...] | None:
+    """Resources of the root module in a state as Terraform stores it, with their ids alone.
+
+    :returns: ``None`` if it is in another format than version 4, which all of 1.x write.
+    """
+    stored = json.loads(text or "{}")
+    if not stored:
+        return ()
+    if stored.get("version") != STORED_VERSION:
+        return None
+    found = []
+    for item in stored.get("resources") or []:
+        if item.get("mode") != "managed" or "module" in item:
+            continue
+        for instance in item.get("instances") or []:
+            index = instance.get("index_key")
+            place = "" if index is None else f"[{json.dumps(index)}]"
+            found.append(
+                Resource(
+                    address=f"{item['type']}.{item['name']}{place}",
+                    type=item["type"],
+                    name=item["name"],
+                    key=index if isinstance(index, str) else None,
+                    tainted=instance.get("status") == "tainted",
+                    values={"id": (instance.get("attributes") or {}).get("id")},
+                )
+            )
+    return tuple(sorted(found, key=lambda resource: resource.address))
+
+
+def planned_change(event: Mapping[str, Any]) -> Change | None:
+    """The change that a line of ``plan -json`` tells of (Terraform's Machine-Readable UI).
+
+    :returns: ``None`` if it tells of none, or of something that is only read.
+    """
+    change = event.get("change")
+    if event.get("type") != "planned_change" or not isinstance(change, Mapping):
+        return None
+    actions = _ACTIONS.get(str(change["action"]), (str(change["action"]),))
+    importing = bool(change.get("importing")) or change["action"] == "import"
+    if actions == ("read",) or (actions == ("no-op",) and not importing):
+        return None
+    return Change(change["resource"]["addr"], actions, importing)
 
 
 def import_blocks(imports: Mapping[str, str]) -> str:
