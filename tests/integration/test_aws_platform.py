@@ -199,9 +199,3 @@ def test_a_service_that_does_not_answer_is_told_of_in_time(lab: AwsLab):
     settings = lab.settings(endpoint_url="http://127.0.0.1:9", timeouts={"call_s": 2.0})
     with pytest.raises(UnavailableError, match="cannot look for the nodes"):
         lab.new_platform(settings).nodes()
-
-
-def test_nothing_is_left_when_nothing_is_wanted(lab: AwsLab):
-    lab.platform.apply([])
-    assert lab.platform.nodes() == ()
-    assert lab.leftovers() == []
