@@ -5,6 +5,7 @@ life of nodes is one story, told in as few steps as it takes.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -137,16 +138,25 @@ def test_nodes_come_vanish_stop_and_go_through_generations(lab: Lab):
     assert between[first] != made[first]
     assert between[second] == made[second]
 
-    # The old ones go; the one that vanished is forgotten, the one that was stopped is left so.
+    # The old ones go; the one that vanished is forgotten, the one that was stopped is left so,
+    # and the one that is to be something else is another machine.
     lab.lose(second.name)
     lab.stop(new[0].name)
-    stopped = {new[0]: NodeState.STOPPED, new[1]: running}
-    assert states(lab) == {first: running, second: NodeState.VANISHED, **stopped}
-    assert len(lab.platform.pending(new)) == 2
-    lab.platform.apply(new)
-    assert states(lab) == stopped
-    assert instances(lab) == {spec: between[spec] for spec in new}
-    assert lab.platform.pending(new) == ()
+    other = replace(new[1], generation="c")
+    wanted = [new[0], other]
+    assert states(lab) == {
+        first: running,
+        second: NodeState.VANISHED,
+        new[0]: NodeState.STOPPED,
+        new[1]: running,
+    }
+    assert len(lab.platform.pending(wanted)) >= 3
+    lab.platform.apply(wanted)
+    assert states(lab) == {new[0]: NodeState.STOPPED, other: running}
+    after = instances(lab)
+    assert after[new[0]] == between[new[0]]
+    assert after[other] != between[new[1]]
+    assert lab.platform.pending(wanted) == ()
 
     # An image goes only after the last node that was made from it.
     image = lab.image()
