@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -59,15 +60,19 @@ def test_two_runs_at_once_and_only_one_has_the_state(lab: AwsLab):
         except BaseException as error:  # noqa: BLE001 - told of below
             failed.append(error)
 
+    other = lab.new_platform(folder="elsewhere")
+    assert len(other.pending(wanted)) == 2
     thread = threading.Thread(target=first)
     thread.start()
     try:
-        # The other machine begins when the first one holds the lock.
-        while LOCK not in keys(lab):
+        # From the first thing that is made on, the first run goes on for 15 s: the provider waits
+        # for the role to be known everywhere, and for machines to start.
+        while not lab.leftovers():
             assert thread.is_alive(), failed
-        other = lab.new_platform(folder="elsewhere")
+            time.sleep(0.1)
+        assert LOCK in keys(lab)
         with pytest.raises(LockedError) as caught:
-            other.apply([lab.spec(1)])
+            other.apply(wanted)
     finally:
         thread.join()
     assert not failed
