@@ -219,6 +219,8 @@ def aws_lab(folder: Path, record: Path) -> Iterator[AwsLab]:
     with pytest.MonkeyPatch.context() as patch, cloud(record) as made, keys_of(made):
         for name, value in terraform_provider.aws_provider().env.items():
             patch.setenv(name, value)
+        # Terraform and its provider live for seconds: collecting garbage is a third of them.
+        patch.setenv("GOGC", "400")
         patch.setattr(Instance, "terminate", _terminate)
         yield AwsLab(made, folder)
 
