@@ -67,8 +67,9 @@ class Cloud:
         :returns: its id.
         """
         ami = self.ec2.register_image(Name=name)["ImageId"]
-        account = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
-        account.amis[ami].creation_date = datetime.combine(day, time(), UTC)
+        made = ec2_backends[DEFAULT_ACCOUNT_ID][REGION].amis[ami]
+        made.creation_date = datetime.combine(day, time(), UTC)
+        made.root_device_type = "ebs"  # as Packer wants it
         return ami
 
 
