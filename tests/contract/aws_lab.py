@@ -1,21 +1,21 @@
 """A cluster on AWS of a test's own: real Terraform with its real provider, moto behind it."""
 
+import base64
 import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
 import pytest
 from moto.ec2.models.instances import Instance
 from tests.contract import terraform_provider
+from tests.contract.objectstore import BUCKET
 from tests.fakes.door import LocalDoor
 from tests.fakes.reporter import ListReporter
-from tests.integration.ec2_cloud import OURS, REGION, SECRET, Cloud, cloud
+from tests.integration.ec2_cloud import REGION, Cloud, cloud, keys_of
 
 from onebaton import config
 from onebaton.adapters import aws_session
@@ -25,14 +25,10 @@ from onebaton.adapters.terraform_backend import S3Backend
 from onebaton.model import Image, NodeSpec, Schema
 from onebaton.wiring.cluster import SystemClock
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
-
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHRlc3RzIG9ubHk= tests"
 NETWORK = IPv4Network("10.60.0.0/16")
 #: In two availability zones.
 SUBNETS = {"a": IPv4Network("10.60.1.0/24"), "b": IPv4Network("10.60.2.0/24")}
-BUCKET = "state-of-zones"
 PLACE = f"s3://{BUCKET}/zones/lab"
 STATE = "zones/lab/terraform/aws.tfstate"
 
@@ -48,16 +44,9 @@ class AwsLab:
         self.image_name = "onebaton-lab-6.10.0-1"
         self.clear()
 
-    @cached_property
-    def bucket(self) -> "S3Client":
-        """The account's S3."""
-        session = boto3.session.Session(OURS, SECRET)
-        return session.client("s3", endpoint_url=self.cloud.url, region_name="us-east-1")
-
     def clear(self) -> None:
         """A new account with a VPC, two subnets and the image."""
-        self.cloud.reset()
-        self.bucket.create_bucket(Bucket=BUCKET)
+        self.cloud.store.clear()
         ec2 = self.cloud.ec2
         self.vpc = ec2.create_vpc(CidrBlock=str(NETWORK))["Vpc"]["VpcId"]
         self.subnets = {
@@ -174,6 +163,28 @@ class AwsLab:
                     found[tags["Name"]] = item | {"tags": tags}
         return found
 
+    def user_data(self, name: str) -> str:
+        """What an instance was given for its first boot."""
+        told = self.cloud.ec2.describe_instance_attribute(
+            InstanceId=self.machines()[name]["InstanceId"], Attribute="userData"
+        )
+        return base64.b64decode(told["UserData"]["Value"]).decode()
+
+    def twin_of(self, name: str) -> str:
+        """A second instance with the same tags.
+
+        :returns: its id.
+        """
+        tags = self.machines()[name]["Tags"]
+        made = self.cloud.ec2.run_instances(
+            ImageId=self.ami,
+            MinCount=1,
+            MaxCount=1,
+            SubnetId=self.subnets["b"],
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )
+        return made["Instances"][0]["InstanceId"]
+
     def lose(self, name: str) -> None:
         """An instance is terminated behind the platform's back."""
         self.cloud.ec2.terminate_instances(InstanceIds=[self.machines()[name]["InstanceId"]])
@@ -205,11 +216,11 @@ def aws_lab(folder: Path, record: Path) -> Iterator[AwsLab]:
     why_not = terraform_provider.problem()
     if why_not is not None:
         pytest.skip(f"no AWS provider for Terraform, neither a mirror nor the registry: {why_not}")
-    with pytest.MonkeyPatch.context() as patch, cloud(record) as made:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in (made.environment | terraform_provider.aws_provider().env).items():
+    with pytest.MonkeyPatch.context() as patch, cloud(record) as made, keys_of(made):
+        for name, value in terraform_provider.aws_provider().env.items():
             patch.setenv(name, value)
+        # Terraform and its provider live for seconds: collecting garbage is a third of them.
+        patch.setenv("GOGC", "400")
         patch.setattr(Instance, "terminate", _terminate)
         yield AwsLab(made, folder)
 

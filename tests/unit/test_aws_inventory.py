@@ -11,6 +11,7 @@ from onebaton.adapters.aws_inventory import (
     interface_address,
     machine_address,
     planned,
+    records_of_the_dead,
     require_taken_over_only,
     take_inventory,
 )
@@ -188,6 +189,23 @@ def test_a_machine_whose_creation_was_not_seen_to_its_end_is_taken_over():
     )
     todo = difference(found, [spec(1)], SUBNETS)
     assert (todo.adopt, todo.forget) == ({"n1": "i-11"}, (machine_address("n1"),))
+
+
+def test_records_of_machines_that_are_gone_are_dropped_before_others_are_taken_over():
+    found = take_inventory(
+        [instance(1)],
+        [interface(1, machine="i-11"), interface(2)],
+        [
+            *records(2),
+            recorded('terraform_data.place["n2"]', "x"),
+            recorded("aws_iam_role.node[0]", "r"),
+        ],
+    )
+    assert records_of_the_dead(found) == (
+        machine_address("n2"),
+        interface_address("n2"),
+        'terraform_data.place["n2"]',
+    )
 
 
 def test_an_interface_that_keeps_an_address_for_nobody_is_left_over():

@@ -24,6 +24,7 @@ TRIAL = f"{TAG}trial"
 
 MACHINES = 'aws_instance.node["'
 INTERFACES = 'aws_network_interface.node["'
+_PARTS = (MACHINES, INTERFACES, 'terraform_data.specification["', 'terraform_data.place["')
 
 
 class Phase(Enum):
@@ -217,6 +218,15 @@ def imports_of(inventory: Inventory, names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def records_of_the_dead(inventory: Inventory) -> tuple[str, ...]:
+    """Terraform's addresses of nodes without a living machine, of all that belongs to them."""
+    return tuple(
+        address
+        for address in sorted(inventory.recorded)
+        if address.startswith(_PARTS) and _name_in(address) not in inventory.machines
+    )
+
+
 def planned(changes: Iterable[Change], todo: Difference) -> dict[str, frozenset[str]]:
     """A saved plan's actions on machines, by name, in the words of :meth:`Difference.expected`.
 
@@ -340,8 +350,7 @@ def _spec(tags: Sequence["TagTypeDef"]) -> NodeSpec:
 
 def _names(addresses: Iterable[str]) -> set[str]:
     """Nodes that Terraform records something of."""
-    parts = (MACHINES, INTERFACES, 'terraform_data.specification["')
-    return {_name_in(address) for address in addresses if address.startswith(parts)}
+    return {_name_in(address) for address in addresses if address.startswith(_PARTS)}
 
 
 def _name_in(address: str) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,29 +10,27 @@ from typing import TYPE_CHECKING
 from onebaton import config
 from onebaton.adapters.aws_images import AwsImages
 from onebaton.adapters.aws_inventory import (
-    CLUSTER,
-    NODE,
     Difference,
     Inventory,
     difference,
     imports_of,
     machine_address,
     planned,
+    records_of_the_dead,
     require_taken_over_only,
-    take_inventory,
 )
+from onebaton.adapters.aws_sight import AwsSight
 from onebaton.adapters.aws_trial import AwsTrialNode, AwsTrials, Door, TrialPlace
 from onebaton.adapters.nodechanges import require_apart, require_as_announced, require_as_wanted
 from onebaton.adapters.parts import part
 from onebaton.adapters.terraform import Resource, SavedPlan, Terraform
 from onebaton.adapters.terraform_backend import S3Backend
-from onebaton.errors import ConfigError, DeadlineError, RefusedError
+from onebaton.errors import DeadlineError, RefusedError
 from onebaton.model import Image, Node, NodeSpec, NodeState
 from onebaton.ports import Clock, Reporter
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, NetworkInterfaceTypeDef
     from mypy_boto3_iam.client import IAMClient
 
     from onebaton.adapters.aws_session import Service
@@ -98,7 +96,7 @@ class AwsPlatform:
         self._reporter = reporter
         self._clock = clock
         self._ec2 = ec2
-        self._iam = iam
+        self._sight = AwsSight(ec2, iam, cluster=cluster, settings=settings)
 
     @property
     def kind(self) -> str:
@@ -121,24 +119,7 @@ class AwsPlatform:
         :raises ConfigError: if a subnet is another one.
         """
         self._terraform.check()
-        ids = [subnet.id for subnet in self._settings.subnets]
-        answer = self._ec2.call(
-            "look at the subnets", lambda client: client.describe_subnets(SubnetIds=ids)
-        )
-        found = {item["SubnetId"]: item for item in answer["Subnets"]}
-        wrong = []
-        for subnet in self._settings.subnets:
-            item = found[subnet.id]
-            if item["CidrBlock"] != str(subnet.cidr):
-                wrong.append(f"{subnet.id} has {item['CidrBlock']}, not {subnet.cidr}")
-            if item["VpcId"] != self._settings.vpc_id:
-                wrong.append(f"{subnet.id} is in {item['VpcId']}, not {self._settings.vpc_id}")
-        if wrong:
-            raise ConfigError(
-                "subnets are not as they are described",
-                details=wrong,
-                resolution="Correct platform.subnets and platform.vpc_id in cluster.yaml.",
-            )
+        self._sight.check_subnets()
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes of this cluster, ordered by name, as they are and not as recorded.
@@ -146,7 +127,7 @@ class AwsPlatform:
         An instance with the cluster's tags is one of them, recorded or not. A node's interface
         outlives its instance: it tells of a node that vanished.
         """
-        return self._seen().nodes()
+        return self._sight.inventory().nodes()
 
     def pending(self, wanted: Sequence[NodeSpec]) -> tuple[str, ...]:
         """What applying ``wanted`` would do, a line each; empty if nothing.
@@ -169,20 +150,19 @@ class AwsPlatform:
         self.check()
         self._wait_for_ends()
         inventory, todo = self._checked_difference(wanted)
-        if not todo.lines():
+        lines = todo.lines()
+        if not lines:
             return
-        subnets = self._subnet_ids(wanted)
         if todo.adopt:
             self._take_over(inventory, todo)
-        with self._prepared.plan(
-            self._variables({spec: subnets[spec.address] for spec in wanted}),
-            replace=[machine_address(name) for name in todo.replace if name not in todo.gone],
-        ) as plan:
-            require_as_announced(planned(plan.changes, todo), todo.expected())
-            self._remove_leftovers(todo)
-            self._carry_out(plan)
+            todo = self._checked_difference(wanted)[1]
+        if todo.lines():
+            with self._planned(wanted, todo) as plan:
+                require_as_announced(planned(plan.changes, todo), todo.expected())
+                self._remove_leftovers(todo)
+                self._carry_out(plan)
         self._verify(wanted, todo)
-        for line in todo.lines():
+        for line in lines:
             self._reporter.note(f"done: {line}")
 
     def image_present(self, image: Image) -> bool:
@@ -283,27 +263,6 @@ class AwsPlatform:
             },
         }
 
-    def _seen(self, *, recorded: bool = False) -> Inventory:
-        """What EC2 shows; with Terraform's records on demand: they take seconds to read."""
-        mine = [
-            {"Name": f"tag:{CLUSTER}", "Values": [self._cluster]},
-            {"Name": "tag-key", "Values": [NODE]},
-        ]
-
-        def machines(client: "EC2Client") -> "list[InstanceTypeDef]":
-            pages = client.get_paginator("describe_instances").paginate(Filters=mine)  # type: ignore[arg-type]
-            return [item for page in pages for r in page["Reservations"] for item in r["Instances"]]
-
-        def interfaces(client: "EC2Client") -> "list[NetworkInterfaceTypeDef]":
-            pages = client.get_paginator("describe_network_interfaces").paginate(Filters=mine)  # type: ignore[arg-type]
-            return [item for page in pages for item in page["NetworkInterfaces"]]
-
-        return take_inventory(
-            self._ec2.call("look for the nodes", machines),
-            self._ec2.call("look for the nodes' interfaces", interfaces),
-            self._records() if recorded else (),
-        )
-
     def _records(self) -> tuple[Resource, ...]:
         # A state in a store is there before this machine's folder is.
         there = self._backend is not None or self._folder.is_dir()
@@ -312,7 +271,7 @@ class AwsPlatform:
     def _checked_difference(self, wanted: Sequence[NodeSpec]) -> tuple[Inventory, Difference]:
         """What is to be done, after everything that could stand in its way was looked at."""
         subnets = self._subnet_ids(wanted)
-        inventory = self._seen(recorded=True)
+        inventory = self._sight.inventory(self._records())
         todo = difference(inventory, wanted, subnets)
         self._require_images(
             {spec.image_digest: spec.image for spec in wanted if spec.name in todo.made}
@@ -339,53 +298,25 @@ class AwsPlatform:
     def _take_over(self, inventory: Inventory, todo: Difference) -> None:
         """Record living machines that Terraform does not know, as they are."""
         terraform = self._prepared
-        for address in todo.forget:
+        for address in (*todo.forget, *records_of_the_dead(inventory)):
             terraform.forget(address)
         imports = {
             **imports_of(inventory, todo.adopt),
-            **self._shared_imports(inventory),
+            **self._sight.shared(inventory),
         }
         there = {machine.spec: machine.subnet for machine in inventory.machines.values()}
         with terraform.plan(self._variables(there), imports=imports) as plan:
             require_taken_over_only(plan.changes)
             self._carry_out(plan)
 
-    def _shared_imports(self, inventory: Inventory) -> dict[str, str]:
-        """Ids by Terraform's address of what the nodes share and Terraform does not know."""
-        found: dict[str, str] = {}
-        name = f"onebaton-{self._cluster}"
-        groups = self._ec2.call(
-            "look for the security group",
-            lambda client: client.describe_security_groups(
-                Filters=[
-                    {"Name": f"tag:{CLUSTER}", "Values": [self._cluster]},
-                    {"Name": "group-name", "Values": [name]},
-                    {"Name": "vpc-id", "Values": [self._settings.vpc_id]},
-                ]
-            ),
-        )["SecurityGroups"]
-        if groups:
-            found["aws_security_group.nodes[0]"] = groups[0]["GroupId"]
-        if self._settings.instance_profile is None:
-            role = f"{name}-{self._settings.region}"
-            found |= self._role_imports(role)
-        return {at: identity for at, identity in found.items() if at not in inventory.recorded}
-
-    def _role_imports(self, role: str) -> dict[str, str]:
-        found = {}
-        asked = "look for the nodes' role"
-        if self._iam.unless_missing(asked, lambda client: client.get_role(RoleName=role)):
-            found["aws_iam_role.node[0]"] = role
-        if self._iam.unless_missing(
-            asked,
-            lambda client: client.get_role_policy(RoleName=role, PolicyName="zone-address"),
-        ):
-            found["aws_iam_role_policy.node[0]"] = f"{role}:zone-address"
-        if self._iam.unless_missing(
-            asked, lambda client: client.get_instance_profile(InstanceProfileName=role)
-        ):
-            found["aws_iam_instance_profile.node[0]"] = role
-        return found
+    def _planned(
+        self, wanted: Sequence[NodeSpec], todo: Difference
+    ) -> contextlib.AbstractContextManager[SavedPlan]:
+        subnets = self._subnet_ids(wanted)
+        return self._prepared.plan(
+            self._variables({spec: subnets[spec.address] for spec in wanted}),
+            replace=[machine_address(name) for name in todo.replace if name not in todo.gone],
+        )
 
     def _carry_out(self, plan: SavedPlan) -> None:
         if plan.changes:
@@ -395,15 +326,12 @@ class AwsPlatform:
         """Interfaces that keep the addresses of nodes without a machine, and no record does."""
         for name, interface in todo.leftovers.items():
             self._reporter.progress(f"removing the interface {interface} that {name} left")
-            self._ec2.unless_missing(
-                f"remove the interface {interface} that {name} left",
-                partial(_delete_interface, interface),
-            )
+            self._sight.remove_interface(interface)
 
     def _wait_for_ends(self) -> None:
         """A machine that is being terminated keeps its interface until it is gone."""
         deadline = self._clock.monotonic() + END_TIMEOUT_S
-        while ending := self._seen().ending:
+        while ending := self._sight.inventory().ending:
             if self._clock.monotonic() >= deadline:
                 raise DeadlineError(
                     "machines that are being terminated do not end",
@@ -427,8 +355,3 @@ class AwsPlatform:
             self._reporter.progress("waiting for EC2 to show what was made")
             self._clock.sleep(POLL_S)
         require_as_wanted(found, wanted, todo.made)
-
-
-def _delete_interface(interface: str, client: "EC2Client") -> bool:
-    client.delete_network_interface(NetworkInterfaceId=interface)
-    return True

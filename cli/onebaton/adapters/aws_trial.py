@@ -167,7 +167,12 @@ class AwsTrials:
                 for path, content in files.items()
             ]
         }
-        disk = {"VolumeSize": DATA_GIB, "VolumeType": "gp3", "Encrypted": True}
+        disk = {
+            "VolumeSize": DATA_GIB,
+            "VolumeType": "gp3",
+            "Encrypted": True,
+            "DeleteOnTermination": True,
+        }
         if place.kms_key_id is not None:
             disk["KmsKeyId"] = place.kms_key_id
 
