@@ -99,15 +99,19 @@ class Machines:
 
     def _treat(self, instance: "InstanceTypeDef", metadata: MetadataServer) -> None:
         id_, state = instance["InstanceId"], instance["State"]["Name"]
-        if state == "running" and id_ not in self._running:
+        if state == "running" and id_ not in self._running and id_ not in self.disks:
             self._running[id_] = f"onebaton-ec2-{id_}"
             self._start(instance, metadata)
-        elif state == "stopped" and id_ in self._running and id_ not in self.disks:
-            disk = f"localhost/onebaton-ec2:{id_}"
-            self.ask("commit", "--quiet", self._running[id_], disk)
-            self.disks[id_] = disk
-        elif state == "terminated" and id_ in self._running:
-            self._remove(self._running.pop(id_))
+        elif state in ("stopped", "terminated") and id_ in self._running:
+            name = self._running[id_]
+            # A stop that is followed by an end at once is not always seen.
+            if "KeyName" in instance and id_ not in self.disks:
+                disk = f"localhost/onebaton-ec2:{id_}"
+                self.ask("commit", "--quiet", name, disk)
+                self.disks[id_] = disk
+            if state == "terminated":
+                self._remove(name)
+                del self._running[id_]
 
     def _start(self, instance: "InstanceTypeDef", metadata: MetadataServer) -> None:
         name, address = self._running[instance["InstanceId"]], instance["PrivateIpAddress"]
