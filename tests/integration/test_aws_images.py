@@ -9,18 +9,21 @@ from typing import Protocol
 
 import pytest
 from tests.contract.objectstore import answers, for_ever, plainly
+from tests.fakes.clock import VirtualClock
+from tests.fakes.reporter import ListReporter
 from tests.integration.aws_calls import App, action_of
 from tests.integration.ec2_cloud import REGION, Cloud, cloud, keys_of
 from tests.integration.podman_lab import tiny_root
 
-from onebaton import main
+from onebaton import config, main
 from onebaton.adapters import aws_session
+from onebaton.adapters.aws_build import AwsBuild
 from onebaton.adapters.aws_images import REMOVED_WITH, AwsImages
 from onebaton.adapters.podman import Podman
 from onebaton.adapters.store import FolderStore
 from onebaton.bake.catalogue import Catalogue
 from onebaton.errors import ConfigError, RefusedError, Status, UnavailableError
-from onebaton.model import Image, Schema
+from onebaton.model import Image, Recipe, Schema
 
 pytestmark = pytest.mark.integration
 
@@ -299,3 +302,59 @@ def test_what_a_trial_told_stands_on_the_ami(amis: AwsImages, service: Cloud):
     amis.label(one)
     (found,) = service.ec2.describe_images(ImageIds=[one.digest])["Images"]
     assert {"Key": "onebaton:schema", "Value": "6.10.0"} in found["Tags"]
+
+
+def test_what_a_bake_left_that_was_killed_goes_with_the_next(amis: AwsImages, service: Cloud):
+    """The instance, and what Packer made for it; another cluster's stays."""
+    ec2 = service.ec2
+    vpc = ec2.create_vpc(CidrBlock="10.213.248.0/24")["Vpc"]["VpcId"]
+    made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.213.248.0/24")
+    subnet = made["Subnet"]["SubnetId"]
+    ami = service.publish("debian-12-amd64-1", date(2026, 1, 1))
+    for cluster in (CLUSTER, "other"):
+        ec2.create_key_pair(KeyName=f"onebaton-bake-{cluster}")
+        group = ec2.create_security_group(
+            GroupName=f"packer_{cluster}", Description="Packer's", VpcId=vpc
+        )["GroupId"]
+        tags = [
+            {"Key": "onebaton:cluster", "Value": cluster},
+            {"Key": "onebaton:bake", "Value": "6.10.5-1"},
+        ]
+        ec2.run_instances(
+            ImageId=ami,
+            MinCount=1,
+            MaxCount=1,
+            KeyName=f"onebaton-bake-{cluster}",
+            SubnetId=subnet,
+            SecurityGroupIds=[group],
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )
+    settings = config.AwsPlatform.model_validate(
+        {
+            "kind": "aws",
+            "region": REGION,
+            "vpc_id": vpc,
+            "subnets": [{"id": subnet, "cidr": "10.213.248.0/24"}],
+            "access": {"operators": ["10.213.248.0/24"]},
+            "source_ami": {"owner": "self"},
+        }
+    )
+    build = AwsBuild(
+        settings,
+        aws_session.ec2(region=REGION, endpoint_url=service.url, timeout_s=30),
+        amis,
+        cluster=CLUSTER,
+        reporter=ListReporter(),
+        clock=VirtualClock(),
+    )
+    build.prepare(Recipe("6.10.5", "aws", build.base(), (), ()))
+    (left,) = [
+        instance
+        for group in ec2.describe_instances()["Reservations"]
+        for instance in group["Instances"]
+        if instance["State"]["Name"] != "terminated"
+    ]
+    assert left["KeyName"] == "onebaton-bake-other"
+    assert [pair["KeyName"] for pair in ec2.describe_key_pairs()["KeyPairs"]] == [left["KeyName"]]
+    groups = {group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]}
+    assert {name for name in groups if name.startswith("packer_")} == {"packer_other"}

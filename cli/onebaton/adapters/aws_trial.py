@@ -74,9 +74,10 @@ class AwsTrialNode:
 
         :returns: exit status, and standard output with standard error.
         """
+        # As a plain shell: what a look asks may fail, and is told all the same.
         done = self._door.run(
             self._host,
-            f"exec 2>&1\n{script}",
+            f"set +eu +o pipefail\nexec 2>&1\n{script}",
             timeout_s=timeout_s,
             what="a script",
             check=False,
