@@ -16,7 +16,10 @@ from onebaton.config import (
     ProbeConfig,
     RolloutConfig,
     S3Config,
+    SecretsConfig,
+    SecretSource,
     Section,
+    SeedConfig,
     Timeouts,
 )
 from onebaton.errors import UsageError
@@ -66,6 +69,8 @@ def test_its_values_are_the_defaults(folder):
     assert config.state == str(folder / state)
     assert config.local is None
     assert config.s3 == S3Config()
+    assert config.seed == SeedConfig()
+    assert config.secrets == SecretsConfig()
 
 
 def test_it_holds_every_option_with_a_comment():
@@ -73,7 +78,8 @@ def test_it_holds_every_option_with_a_comment():
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
-    unsaid = {f"{password}.env", f"{password}.command", "database.password"}
+    others = [name for name in SecretSource.model_fields if name != "file"]
+    unsaid = {*(f"{password}.{name}" for name in others), "database.password"}
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():
