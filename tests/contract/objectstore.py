@@ -57,8 +57,11 @@ class ObjectStore:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[ObjectStore]:
-    """Serve an empty bucket until the block is left."""
+def serving(host: str = "127.0.0.1") -> Iterator[ObjectStore]:
+    """Serve an empty bucket until the block is left.
+
+    :param host: address of this machine to listen at.
+    """
     moto = DomainDispatcherApplication(create_backend_app)
     one_at_a_time = threading.Lock()
 
@@ -72,8 +75,8 @@ def serving() -> Iterator[ObjectStore]:
         fault = next(store.faults, None)
         return app(environ, start) if fault is None else fault(app, environ, start)
 
-    server = make_server("127.0.0.1", 0, weather, threaded=True)
-    store = ObjectStore(f"http://127.0.0.1:{server.server_port}")
+    server = make_server(host, 0, weather, threaded=True)
+    store = ObjectStore(f"http://{host}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

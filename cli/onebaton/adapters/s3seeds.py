@@ -5,9 +5,7 @@ below the place belongs to whoever holds the cluster's lock: what is found there
 from a run that was killed.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from botocore.parsers import ResponseParserError
@@ -15,16 +13,18 @@ from botocore.parsers import ResponseParserError
 from onebaton.adapters.passing import Errand
 from onebaton.adapters.s3service import USUAL, Patience, S3Service
 from onebaton.config import S3Config
+from onebaton.errors import UnavailableError
 from onebaton.model import Secret
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectVersionsRequestTypeDef
 
 #: Below the place.
 FOLDER = "seeds"
 #: Objects removed at the same time.
 AT_ONCE = 8
+#: Objects listed at once.
+PAGE = 1000
 
 #: Name and version of an object.
 Version = tuple[str, str]
@@ -62,11 +62,20 @@ class S3Passage:
 
         All versions go: a bucket that keeps them would keep every seed.
         """
-        found = list(self._versions())
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            # Read to the end, for what was raised.
-            list(pool.map(self._remove, found))
-        return len(found)
+        removed = 0
+        before: list[Version] = []
+        while found := self._service.call("list", f"{FOLDER}/", self._first_page):
+            if found == before:
+                raise UnavailableError(
+                    f"what is in {self.place} does not go away",
+                    details=[f"{found[0][0]} is still there after it was removed"],
+                    resolution="See what keeps it (a lock on objects, a rule of the bucket).",
+                )
+            with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+                # Read to the end, for what was raised.
+                removed += len(list(pool.map(self._remove, found)))
+            before = found
+        return removed
 
     def _link(
         self,
@@ -85,36 +94,16 @@ class S3Passage:
     def _key(self, name: str) -> str:
         return f"{self._service.prefix}{FOLDER}/{name}"
 
-    def _versions(self) -> Iterator[Version]:
-        """All that is below the place, and the marks of what was removed."""
-        after: Version | None = None
-        while True:
-            # Each page has the whole time.
-            found, after = self._service.call("list", f"{FOLDER}/", partial(self._page, after))
-            yield from found
-            if after is None:
-                return
-
-    def _page(
-        self, after: Version | None, client: "S3Client"
-    ) -> tuple[list[Version], Version | None]:
-        request: ListObjectVersionsRequestTypeDef = {
-            "Bucket": self._service.bucket,
-            "Prefix": self._key(""),
-        }
-        if after is not None:
-            request["KeyMarker"], request["VersionIdMarker"] = after
-        answer = client.list_object_versions(**request)
+    def _first_page(self, client: "S3Client") -> list[Version]:
+        """Of all that is below the place, the marks of what was removed among it."""
+        answer = client.list_object_versions(
+            Bucket=self._service.bucket, Prefix=self._key(""), MaxKeys=PAGE
+        )
         if "IsTruncated" not in answer:
             # A web server takes every path, and has a page for it.
             raise ResponseParserError
         entries = [*answer.get("Versions", []), *answer.get("DeleteMarkers", [])]
-        more = (
-            (answer["NextKeyMarker"], answer["NextVersionIdMarker"])
-            if answer["IsTruncated"]
-            else None
-        )
-        return [(entry["Key"], entry["VersionId"]) for entry in entries], more
+        return [(entry["Key"], entry["VersionId"]) for entry in entries]
 
     def _remove(self, version: Version) -> None:
         key, number = version

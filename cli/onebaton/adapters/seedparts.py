@@ -15,11 +15,11 @@ removed after each seed, whatever became of it, and those of killed runs before 
 import contextlib
 import math
 import re
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 
 from onebaton.adapters import seeding, seedscripts
 from onebaton.adapters.passing import Passage
@@ -182,7 +182,7 @@ class SeedInParts:
         _require_programs(looked)
         self._passage.clear()
         what = f"seeding {', '.join(host.name for host in targets)} from {source.name}"
-        errands = Errands(self._passage, secrets.token_hex(8), deadline)
+        errands = Errands(self._passage, token_hex(8), deadline)
         try:
             with contextlib.ExitStack() as stack:
                 dump = seedscripts.dump_script(database, looked.packer, self._part_bytes)
@@ -222,7 +222,7 @@ class SeedInParts:
 
         :returns: bytes that were sent, problems by target, and what the source's end says.
         """
-        key = Secret(secrets.token_hex(32))
+        key = Secret(token_hex(32))
         for pipe in (giver, *(taker.pipe for taker in takers)):
             with contextlib.suppress(OSError):
                 _say(pipe, f"{key.reveal()}\n".encode())
