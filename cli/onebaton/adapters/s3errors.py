@@ -28,7 +28,7 @@ _DENIED = Words(
     "access is denied",
     "Allow the user or role of these keys s3:ListBucket on the bucket, and s3:GetObject, "
     "s3:PutObject and s3:DeleteObject on what is under the prefix (and the use of the key, with "
-    "s3.encryption aws:kms).",
+    "s3.encryption aws:kms). Seeds take s3:ListBucketVersions and s3:DeleteObjectVersion too.",
 )
 BAD_KEYS = Words(
     "the service does not know the keys, or no longer",

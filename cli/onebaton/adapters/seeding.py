@@ -32,6 +32,13 @@ END_MARK = "-- Dump completed"
 CUT_SHORT = 95
 #: The same where what came is not what the source sent, and nothing of it was used.
 DAMAGED = 94
+#: The same where a seed of a run that was killed has not come to its end.
+BUSY = 92
+#: So long it is waited for: it ends with the next that it wants of its run.
+BUSY_S = 120
+#: Locked on a target for as long as anything of its script runs. The late end of another one
+#: would drop the database from under this one.
+LOCK_FILE = "/run/onebaton-seed.lock"
 #: A script ends with this status when a request of its ``curl`` failed.
 NOT_PASSED = 93
 
@@ -166,6 +173,8 @@ def load_script(database: str, looked: Looked, source: str, *, take: str, before
     return f"""{SQL_FUNCTION}
 {ONED_RUNS_FUNCTION}
 oned_runs && exit {ONED_RUNS}
+exec 9> {LOCK_FILE}
+flock -w {BUSY_S} 9 || exit {BUSY}
 work=$(mktemp -d)
 accepted=yes
 leave() {{
@@ -202,6 +211,8 @@ def reason(error: ProgramError) -> str:
         return f"the dump broke off before its end mark ({END_MARK!r})"
     if status == DAMAGED:
         return "a part is not the one that was sent (SHA-256 differs): it was not used"
+    if status == BUSY:
+        return f"an earlier seed of it has not come to its end for {BUSY_S} s"
     if status == NOT_PASSED:
         words = [line for line in error.completed.stderr.splitlines() if "curl: " in line]
         return f"the object store was asked in vain: {(words or ['nothing was said'])[-1]}"
