@@ -4,10 +4,11 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import boto3
 import pytest
+from tests.contract import objectstore
 from tests.contract.objectstore import ACCESS_KEY, SECRET_KEY, App, ObjectStore, for_ever, hangs
 from tests.fakes.reporter import ListReporter
 
@@ -22,9 +23,27 @@ KEY = "zone.credentials.password"
 HUNTER = "hunter2-only-for-tests"
 
 
+@pytest.fixture(scope="module")
+def filled(
+    object_service: ObjectStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ObjectStore]:
+    """Both services with what the tests ask for, and keys for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        objectstore.give_keys(patch, tmp_path_factory.mktemp("aws"))
+        object_service.clear()
+        _fill(object_service)
+        yield object_service
+
+
 @pytest.fixture
-def kept(objects: ObjectStore) -> ObjectStore:
-    """Both services with what the tests ask for."""
+def kept(filled: ObjectStore) -> Iterator[ObjectStore]:
+    """The same in fair weather."""
+    filled.seen.clear()
+    yield filled
+    filled.faults = iter(())
+
+
+def _fill(objects: ObjectStore) -> None:
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="eu-central-1")
     ssm = session.client("ssm", endpoint_url=objects.url)
     ssm.put_parameter(Name="/cloud/oneadmin", Value=HUNTER, Type="SecureString")
@@ -37,8 +56,6 @@ def kept(objects: ObjectStore) -> ObjectStore:
     secrets.create_secret(Name="cloud/bytes", SecretBinary=HUNTER.encode())
     secrets.create_secret(Name="cloud/gone", SecretString=HUNTER)
     secrets.delete_secret(SecretId="cloud/gone")
-    objects.seen.clear()
-    return objects
 
 
 def fetch(service: ObjectStore, source: dict[str, str], **settings) -> Secret:

@@ -71,9 +71,7 @@ class Road:
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     folder = tmp_path_factory.mktemp("s3")
     with pytest.MonkeyPatch.context() as patch, front_ends(folder, 3, subnet=SUBNET) as lab:
-        patch.setenv("AWS_CONFIG_FILE", str(folder / "none"))
-        patch.setenv("AWS_ACCESS_KEY_ID", objectstore.ACCESS_KEY)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", objectstore.SECRET_KEY)
+        objectstore.give_keys(patch, folder)
         for host in lab.hosts:
             lab.frontends.wait_ready(host, timeout_s=60)
         source, *targets = lab.hosts
