@@ -45,6 +45,11 @@ NOT_PASSED = 93
 #: What to do where a machine could not be seeded.
 WAY_OUT = "Look at the disk and at MariaDB there, then run the same command again."
 
+#: Shell: the client shows the whole statement that failed, a megabyte and more. Where nobody reads
+#: that any more, because our run was killed, it would wait for ever with the database half loaded
+#: (measured); and its rows are nobody's business.
+_ERRORS_ALONE = r"sed -unE 's/^((ERROR|mariadb|mysql|bash)[: ].{0,500}).*/\1/p'"
+
 _LOOKED_FOR = ("zstd", "curl", "openssl")
 
 
@@ -193,7 +198,7 @@ sql -e 'DROP DATABASE IF EXISTS {database};
   CREATE DATABASE {database} CHARACTER SET {looked.charset} COLLATE {looked.collation}'
 mkfifo "$work/copy"
 tail -n 1 < "$work/copy" > "$work/last" &
-{take} | tee "$work/copy" | sql {database}
+{take} | tee "$work/copy" | sql {database} 2>&1 >/dev/null | {_ERRORS_ALONE} >&2
 wait $!
 grep -q '^{END_MARK}' "$work/last" || exit {CUT_SHORT}
 read -r last applied term < <(sql {database} -e "{POSITION_SQL}")
