@@ -26,7 +26,6 @@ from onebaton.model import Host
 
 pytestmark = pytest.mark.integration
 
-SUBNET = "10.201.22"
 PLACE = f"s3://{BUCKET}/zones/lab"
 PART_BYTES = 256 * 1024
 #: Stands in each row, and in nothing that is sent.
@@ -70,7 +69,7 @@ class Road:
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     folder = tmp_path_factory.mktemp("s3")
-    with pytest.MonkeyPatch.context() as patch, front_ends(folder, 3, subnet=SUBNET) as lab:
+    with pytest.MonkeyPatch.context() as patch, front_ends(folder, 3) as lab:
         objectstore.give_keys(patch, folder)
         for host in lab.hosts:
             lab.frontends.wait_ready(host, timeout_s=60)
@@ -78,7 +77,8 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
         NodeDatabase(lab.ssh, source, "opennebula").administer(
             TABLES, what="filling the database", timeout_s=60
         )
-        with objectstore.serving(f"{SUBNET}.1") as objects:
+        gateway = lab.vip.address.rpartition(".")[0] + ".1"
+        with objectstore.serving(gateway) as objects:
             yield Road(lab, objects, source, targets)
 
 

@@ -10,7 +10,6 @@ from onebaton.adapters.seeding import CUT_SHORT, DAMAGED, NOT_PASSED, Looked
 
 #: ``&3`` speaks to this machine and ``&4`` listens to it.
 _CHANNELS = """
-umask 077
 IFS= read -r key
 exec 3>&1 4<&0 </dev/null >&2"""
 #: One request as this machine words it, up to an empty line; nothing if it is gone.
