@@ -17,7 +17,10 @@ from onebaton.config import (
     ProbeConfig,
     RolloutConfig,
     S3Config,
+    SecretsConfig,
+    SecretSource,
     Section,
+    SeedConfig,
     Timeouts,
 )
 from onebaton.config.section import kind_of
@@ -68,6 +71,8 @@ def test_its_values_are_the_defaults(folder):
     assert config.state == str(folder / state)
     assert config.local is None
     assert config.s3 == S3Config()
+    assert config.seed == SeedConfig()
+    assert config.secrets == SecretsConfig()
 
 
 def test_on_aws_too_its_values_are_the_defaults(folder):
@@ -86,7 +91,8 @@ def test_it_holds_every_option_with_a_comment(platform):
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
-    unsaid = {f"{password}.env", f"{password}.command", "database.password"}
+    others = [name for name in SecretSource.model_fields if name != "file"]
+    unsaid = {*(f"{password}.{name}" for name in others), "database.password"}
     # On aws platform.source_ami says it.
     absent = {"image.base"} if platform is AwsPlatform else set()
 

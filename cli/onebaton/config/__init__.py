@@ -25,7 +25,7 @@ from onebaton.config.platform import (
 )
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
 from onebaton.config.section import SecretSource, Section
-from onebaton.config.storage import S3Config
+from onebaton.config.storage import S3Config, SecretsConfig, SeedConfig
 from onebaton.config.zone import (
     Credentials,
     DatabaseConfig,
@@ -61,7 +61,9 @@ __all__ = [
     "RolloutConfig",
     "S3Config",
     "SecretSource",
+    "SecretsConfig",
     "Section",
+    "SeedConfig",
     "SshConfig",
     "Timeouts",
     "VipConfig",
@@ -95,7 +97,13 @@ class ClusterConfig(Section):
         description="Folder of what stays on this machine: known ssh host keys, work folders of "
         "podman, Terraform and the bake. If left out, the state's own, or .onebaton beside S3.",
     )
-    s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
+    s3: S3Config = Field(
+        default=S3Config(), description="The object store, if state or seed.bucket is in one."
+    )
+    seed: SeedConfig = Field(default=SeedConfig(), description="The way that seeds take.")
+    secrets: SecretsConfig = Field(
+        default=SecretsConfig(), description="How AWS is asked for secrets."
+    )
 
     @field_validator("platform", mode="before")
     @classmethod
@@ -117,6 +125,11 @@ class ClusterConfig(Section):
         if value is None and "://" in info.data.get("state", ""):
             value = DEFAULT_STATE
         return value if value is None else str(under_folder(value, info) or value)
+
+    @property
+    def seed_place(self) -> str:
+        """What seeds pass through, where ``seed.via`` is s3."""
+        return self.seed.bucket or self.state
 
     @property
     def local_folder(self) -> Path:
