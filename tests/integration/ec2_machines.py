@@ -136,8 +136,8 @@ class Machines:
             *common,
             *("--systemd=always", "--cap-add=NET_ADMIN,NET_RAW"),
             f"--volume={lab}:/etc/cloud/cloud.cfg.d/{lab.name}:ro",
+            "--entrypoint=/sbin/init",
             self.disks[ami.instance_id],
-            "/sbin/init",
         )
 
     def _remove(self, name: str) -> None:
@@ -156,7 +156,9 @@ def machines(cloud: Cloud, folder: Path) -> Iterator[Machines]:
         made.ask("network", "create", f"--subnet={SUBNET}", made.network)
         # The bridge has its address only while a container is on it.
         everywhere = "0.0.0.0"  # noqa: S104 - see above; it tells only these machines something
-        metadata = stack.enter_context(MetadataServer.serving(everywhere, seen_at=GATEWAY))
+        # cloud-init takes tokens only from a machine that says it is EC2's.
+        serving = MetadataServer.serving(everywhere, seen_at=GATEWAY, tokens=False)
+        metadata = stack.enter_context(serving)
         thread = threading.Thread(target=made.follow, args=(metadata,))
         thread.start()
         stack.callback(thread.join)

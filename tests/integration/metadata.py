@@ -1,4 +1,4 @@
-"""The metadata service of EC2 instances, version 2 only: who has no token is told nothing."""
+"""The metadata service of EC2 instances."""
 
 import contextlib
 import json
@@ -17,19 +17,23 @@ MAC = "00:00:00:00:00:00"
 class MetadataServer:
     """The service, for any number of machines.
 
+    :ivar tokens: version 2 only: who has no token is told nothing.
     :ivar machines: facts by path, by the machine's address.
     :ivar over: is set when the service ends.
     """
 
-    def __init__(self, url: str, *, answers: bool) -> None:
+    def __init__(self, url: str, *, tokens: bool, answers: bool) -> None:
         self.url = url
+        self.tokens = tokens
         self.answers = answers
         self.machines: dict[str, Mapping[str, str]] = {}
         self.over = threading.Event()
 
     @classmethod
     @contextlib.contextmanager
-    def serving(cls, listen: str, *, seen_at: str, answers: bool = True) -> Iterator[Self]:
+    def serving(
+        cls, listen: str, *, seen_at: str, tokens: bool = True, answers: bool = True
+    ) -> Iterator[Self]:
         """Serve until the block is left.
 
         :param listen: address of this machine.
@@ -37,7 +41,7 @@ class MetadataServer:
         :param answers: or takes requests and never answers.
         """
         server = ThreadingHTTPServer((listen, 0), _Handler)
-        made = cls(f"http://{seen_at}:{server.server_port}", answers=answers)
+        made = cls(f"http://{seen_at}:{server.server_port}", tokens=tokens, answers=answers)
         server.metadata = made  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -61,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         service: MetadataServer = self.server.metadata  # type: ignore[attr-defined]
-        if self.headers.get("X-aws-ec2-metadata-token") != "the-token":
+        if service.tokens and self.headers.get("X-aws-ec2-metadata-token") != "the-token":
             self._answer(401, "")
             return
         facts = service.machines.get(self.client_address[0], {})
