@@ -27,6 +27,7 @@ from onebaton.errors import (
     UsageError,
 )
 from onebaton.model import Image, Schema
+from onebaton.reports import ReportView
 from onebaton.ui.messages import error_block
 from onebaton.views import (
     AbortView,
@@ -34,7 +35,6 @@ from onebaton.views import (
     PlanRow,
     PlanView,
     RehearsalView,
-    ReportView,
     RollbackView,
     StatusView,
 )

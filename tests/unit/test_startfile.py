@@ -11,12 +11,14 @@ from onebaton.config import (
     ClusterConfig,
     DatabaseConfig,
     Gates,
+    NotifyConfig,
     OnedConfig,
     PodmanPlatform,
     ProbeConfig,
     RolloutConfig,
     S3Config,
     Section,
+    StagesConfig,
     Timeouts,
 )
 from onebaton.errors import UsageError
@@ -66,6 +68,8 @@ def test_its_values_are_the_defaults(folder):
     assert config.state == str(folder / state)
     assert config.local is None
     assert config.s3 == S3Config()
+    assert config.stages == StagesConfig()
+    assert config.notify == NotifyConfig()
 
 
 def test_it_holds_every_option_with_a_comment():
@@ -73,7 +77,7 @@ def test_it_holds_every_option_with_a_comment():
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
-    unsaid = {f"{password}.env", f"{password}.command", "database.password"}
+    unsaid = {f"{password}.env", f"{password}.command", "database.password", "notify.url"}
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():

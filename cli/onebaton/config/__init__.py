@@ -14,7 +14,16 @@ from onebaton.config.image import ImageConfig, RepositoryConfig
 from onebaton.config.platform import PodmanPlatform
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
 from onebaton.config.section import SecretSource, Section
+from onebaton.config.stages import (
+    Event,
+    HooksConfig,
+    NotifyConfig,
+    SoakStage,
+    Stage,
+    StagesConfig,
+)
 from onebaton.config.storage import S3Config
+from onebaton.config.windows import Window
 from onebaton.config.zone import (
     Credentials,
     DatabaseConfig,
@@ -32,9 +41,12 @@ __all__ = [
     "Credentials",
     "Cut",
     "DatabaseConfig",
+    "Event",
     "Gates",
+    "HooksConfig",
     "ImageConfig",
     "NetworkConfig",
+    "NotifyConfig",
     "OnedConfig",
     "PodmanPlatform",
     "ProbeConfig",
@@ -43,9 +55,13 @@ __all__ = [
     "S3Config",
     "SecretSource",
     "Section",
+    "SoakStage",
     "SshConfig",
+    "Stage",
+    "StagesConfig",
     "Timeouts",
     "VipConfig",
+    "Window",
     "ZoneConfig",
 ]
 
@@ -64,6 +80,10 @@ class ClusterConfig(Section):
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
     oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
     rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
+    stages: StagesConfig = Field(
+        default=StagesConfig(), description="Where a rollout waits, and for whom."
+    )
+    notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is told of a rollout.")
     state: str = Field(
         default=DEFAULT_STATE,
         min_length=1,

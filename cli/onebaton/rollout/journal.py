@@ -13,7 +13,7 @@ from typing import Literal
 from onebaton.errors import UnreadableError
 from onebaton.ports import Clock, Store
 
-Event = Literal["begun", "started", "done", "failed", "interrupted", "finished"]
+Event = Literal["begun", "started", "done", "failed", "interrupted", "stopped", "finished"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from typing import Self
 
 from onebaton.errors import OnebatonError, UnavailableError, ZoneRefusal
 from onebaton.ports import Clock, ZoneApi
+from onebaton.reports import GapRow
 from onebaton.rollout.gaps import Gap, Kind, Ledger, Outcome, gap_of
 from onebaton.steps.seeing import CHECK_PREFIX
-from onebaton.views import GapRow
 
 #: The target that clients use; writes go through it at the full rate.
 VIP_TARGET = "VIP"
@@ -29,6 +29,8 @@ PREFIX = "onebaton-probe-"
 MAX_UNANSWERED = 3
 #: Longest sleep of a worker, in seconds: so soon it sees that it shall stop.
 SLICE_S = 0.1
+#: Shorter gaps are not told one by one, in seconds; nor are those that the rate brings about.
+WORTH_TELLING_S = 0.5
 #: Seconds beyond a time limit that a call may take to come back.
 PATIENCE_S = 1.0
 #: Seconds that cleaning up may take.
@@ -164,7 +166,7 @@ class Probe:
                     endpoint,
                     period_s=1 / hz,
                     most_workers=min(MAX_UNANSWERED, math.ceil(hz * self._timeout_s) + 1),
-                    ledger=Ledger(now),
+                    ledger=Ledger(now, worth_s=max(WORTH_TELLING_S, 2.5 / hz)),
                     due=now + phase / hz,
                 )
                 self._lanes.append(lane)
@@ -387,6 +389,7 @@ def gap_rows(gaps: Iterable[Gap]) -> tuple[GapRow, ...]:
             ended_at=gap.ended_at,
             requests=gap.requests,
             failed=gap.failed + gap.unknown,
+            others=gap.others,
         )
         for gap in gaps
     )

@@ -19,17 +19,13 @@ from onebaton.plan.quorum import Quorum
 from onebaton.plan.underway import Goal, half_done
 from onebaton.plan.wanted import Wanted
 from onebaton.rollout.cut_report import kept
-from onebaton.rollout.runner import Taken
 from onebaton.views import (
     AbortView,
     DiagnosisRow,
     DoctorView,
-    GapRow,
     MemberRow,
     NodeRow,
-    ReportView,
     StatusView,
-    StepRow,
 )
 
 
@@ -224,20 +220,3 @@ def doctor_view(
         blocked=any(one.blocks for one in found),
         rows=rows,
     )
-
-
-def report_view(
-    title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = (), notes: Sequence[str] = ()
-) -> ReportView:
-    """How a run went."""
-    steps = tuple(
-        StepRow(
-            step_id=step.step,
-            what=step.what,
-            started_at=step.started_at,
-            duration_s=step.seconds,
-            outcome=step.outcome,
-        )
-        for step in taken
-    )
-    return ReportView(title=title, steps=steps, gaps=tuple(gaps), notes=tuple(notes))
