@@ -221,9 +221,14 @@ class Boundaries:
         return Verdict.LOOK_AGAIN if stage in self.settings.hooks.before else Verdict.GO
 
     def _must_wait(self, stage: Stage, steps: tuple[str, ...], way: Itinerary) -> bool:
-        if stage not in self.settings.approve or alone_after_cut(way, stage):
+        progress = self._progress
+        # A stage may have come about by itself, as an election does: what comes after it still
+        # waits for whoever was to be asked.
+        passed = way.stages[: way.stages.index(stage)]
+        asked = {stage, *(one for one in passed if not progress.has_entered(one))}
+        if asked.isdisjoint(self.settings.approve) or alone_after_cut(way, stage):
             return False
-        approval = self._progress.approval
+        approval = progress.approval
         if approval is None or approval.stage != stage:
             return True
         if approval.steps != steps:
