@@ -23,6 +23,8 @@ CHART = 90.0
 MARKS = 8
 #: A text of so many characters takes this much room each.
 CHARACTER = 7.2
+#: So many leaders are told apart by their colours.
+HUES = 6
 #: Distances of marks, in seconds.
 _NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 #: So narrow a thing is still drawn.
@@ -68,6 +70,7 @@ class Mark:
     text: str
     y: float = 0.0
     text_x: float = 0.0
+    anchor: Literal["start", "end"] = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Picture:
     """All of it.
 
     :param clock: marks along the line of time.
+    :param leaders: names of those that led, in the order of their hues.
     :param voters: ``None`` if the zone was not seen.
     :param heads: the name of each part and where it stands.
     """
@@ -107,6 +111,7 @@ class Picture:
     heads: tuple[Mark, ...]
     steps: tuple[Row, ...]
     leader: Row | None
+    leaders: tuple[str, ...]
     voters: Voters | None
     gaps: tuple[Row, ...]
 
@@ -144,6 +149,7 @@ class _Drawing:
             tuple(self.heads),
             steps,
             leader,
+            tuple(self._leaders()),
             voters,
             gaps,
         )
@@ -183,10 +189,12 @@ class _Drawing:
             if row.what != "entered":
                 continue
             x, room = self._x(row.at), (len(row.stage) + 1) * CHARACTER
-            x_text = min(x, RIGHT - room)
-            line = next((n for n, end in enumerate(ends) if x_text >= end), len(ends) - 1)
-            ends[line] = x_text + room
-            found.append(Mark(x, row.stage, 40.0 + 14 * line, x_text + 3))
+            is_last = x + room > WIDTH
+            begin = x - room if is_last else x
+            line = next((n for n, end in enumerate(ends) if begin >= end), len(ends) - 1)
+            ends[line] = begin + room
+            y, text_x = 40.0 + 14 * line, x - 4 if is_last else x + 4
+            found.append(Mark(x, row.stage, y, text_x, "end" if is_last else "start"))
         self.y += 14.0 * sum(end > 0 for end in ends)
         return tuple(found)
 
@@ -202,8 +210,12 @@ class _Drawing:
             )
             told = f"{step.what}: {step.outcome}, {seconds:.1f} s from {clock(step.started_at)}"
             span = self._span(step.started_at, step.started_at + seconds)
-            bar = _beside(Bar(*span, tone, told, f"{seconds:.1f} s"))
+            text = f"{seconds:.1f} s" if tone == "done" else f"{seconds:.1f} s, {step.outcome}"
+            bar = _beside(Bar(*span, tone, told, text))
             yield Row(self._next(), step.what, told, (bar,))
+
+    def _leaders(self) -> list[str]:
+        return list(dict.fromkeys(s.leader for s in self.view.samples if s.leader is not None))
 
     def _leader_row(self) -> Row | None:
         samples = self.view.samples
@@ -211,15 +223,13 @@ class _Drawing:
             return None
         self._head("Leader")
         bars: list[Bar] = []
-        names: list[str] = []
+        names = self._leaders()
         for first, last, name in _same(samples, self.end):
-            if name is not None and name not in names:
-                names.append(name)
             x, width = self._span(first, last)
             who = name or "nobody"
             told = f"{who} leads from {clock(first)} to {clock(last)}"
             text = who if width > len(who) * CHARACTER else ""
-            hue = names.index(name) % 6 if name is not None else 0
+            hue = names.index(name) % HUES if name is not None else 0
             tone: Tone = "leader" if name is not None else "none"
             bars.append(Bar(x, width, tone, told, text, x + width / 2, "middle", hue))
         return Row(self._next(), "who leads", "; ".join(bar.told for bar in bars), tuple(bars))
