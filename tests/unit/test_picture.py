@@ -143,6 +143,10 @@ def test_markdown_holds_no_markup_but_ours():
     for line in rows:
         cells = re.split(r"(?<!\\)\|", line)
         assert len(cells) in (5, 6, 8, 9), line
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("|-"):
+            assert lines[number - 2] == "", "a table begins after an empty line"
     assert "<script>" not in re.sub(r"\\.", "", text)
     assert markdown("a\nb|c") == r"a b\|c"
 
