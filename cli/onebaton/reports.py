@@ -7,8 +7,9 @@ the epoch, in UTC; ``None`` is what was not seen.
 from dataclasses import dataclass
 from typing import Literal
 
-#: How a run ended. stopped: after the stage that was asked for; waiting: for an approval.
-Ending = Literal["finished", "stopped", "waiting", "failed", "interrupted"]
+#: How a run ended. stopped: after the stage that was asked for; waiting: for an approval;
+#: unfinished: it goes on, or was killed.
+Ending = Literal["finished", "stopped", "waiting", "failed", "interrupted", "unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +17,15 @@ class StepRow:
     """A step that was looked at in this run.
 
     :param duration_s: ``None`` while it has not ended.
-    :param outcome: done (now), skipped (it was done already), failed, or interrupted.
+    :param outcome: done (now), skipped (it was done already), failed, interrupted, or
+        unfinished as the run is.
     """
 
     step_id: str
     what: str
     started_at: float
     duration_s: float | None
-    outcome: Literal["done", "skipped", "failed", "interrupted"]
+    outcome: Literal["done", "skipped", "failed", "interrupted", "unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class ReportView:
     :param steps: in the order they ran.
     :param gaps: empty if nothing was probed.
     :param notes: closing sentences.
-    :param run: its id; empty if nothing was done, and nothing is kept.
+    :param run: its id; where nothing was done, nothing is kept under it.
     :param problem: why it did not come to its end: the message and its details.
     :param go_on: what to run next; empty if nothing.
     :param samples: by time; where nothing changed, none is added.
@@ -110,7 +112,7 @@ class ReportView:
 class KeptRow:
     """A report that is kept.
 
-    :param formats: in which it is.
+    :param formats: in which it is; none if there is only the run's journal.
     """
 
     run: str

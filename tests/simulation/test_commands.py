@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from tests.fakes.danger import DiedError
 from tests.fakes.simulated import nobody_looks
 from tests.fakes.simulated_tool import AtOnce, assert_rolled, running_zone
 from tests.fakes.simulated_wiring import make_folder, wired
@@ -51,6 +52,8 @@ def test_a_rollout_stops_waits_is_approved_and_ends(tmp_path, store, capsys):
         said = capsys.readouterr().out
         assert f"to go on: onebaton continue --config {file}" in said
         assert "survives 2 more failures" in said
+        assert main(["status", *words]) == 0
+        assert "waits for an approval before the stage handed-over" in capsys.readouterr().out
         cluster.clock.sleep(5.0)
         assert main(["continue", *words, "--as", "ada"]) == 0
         said = capsys.readouterr()
@@ -106,6 +109,32 @@ def test_a_rollout_that_fails_keeps_a_report_and_goes_on(tmp_path, store, capsys
         assert main(["report", "20000101T000000-rollout", *words]) == 2
         assert main(["report", "../lock", *words, "--format", "json"]) == 2
         assert "there is no report of a run '../lock'" in capsys.readouterr().err
+
+
+def test_of_a_run_that_was_killed_its_journal_tells(tmp_path, store, capsys):
+    file = make_folder(tmp_path / "z")
+    cluster = running_zone(wanted(3))
+
+    def die(what: str) -> None:
+        if what == "after add_server z-b1":
+            raise DiedError
+
+    cluster.at_point = die
+    words = ["-c", str(file)]
+    with wired(cluster, store):
+        with pytest.raises(DiedError):
+            main(["rollout", *words])
+        assert kept(store) == []
+        assert main(["report", *words, "--json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert (row["ending"], row["formats"]) == ("unfinished", [])
+        assert main(["report", row["run"], *words, "--format", "json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert [step["outcome"] for step in report["steps"]] == ["done", "done", "unfinished"]
+        assert report["steps"][-1]["step_id"] == "join:z-b1"
+        assert report["began_at"] == pytest.approx(row["began_at"], abs=5.0)
+        assert main(["report", "last", *words, "--format", "md"]) == 0
+        assert "goes on, or was killed" in capsys.readouterr().out
 
 
 def test_no_report_is_kept_yet(tmp_path, store, capsys):

@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 
 from onebaton.errors import UnreadableError, UsageError
 from onebaton.ports import Store
-from onebaton.reports import KeptRow, ReportView
+from onebaton.reports import KeptRow, ReportView, StepRow
+from onebaton.rollout.journal import Entry, read, runs
 
 PREFIX = "reports/"
 #: In the order in which people look for them.
@@ -38,33 +40,50 @@ def keep(store: Store, view: ReportView, rendered: Mapping[str, str]) -> None:
 
 
 def kept(store: Store) -> tuple[KeptRow, ...]:
-    """All reports that are kept, oldest first.
+    """All reports that are kept, oldest first, and runs that have only a journal.
 
     :raises UnreadableError: if one of them cannot be read.
     """
+    return tuple(_row(store, run, found) for run, found in sorted(_forms(store).items()))
+
+
+def _forms(store: Store) -> dict[str, list[str]]:
+    """Of each run, in which formats its report is kept."""
     forms: dict[str, list[str]] = {}
     for key in store.keys(PREFIX):
         run, _, form = key.removeprefix(PREFIX).rpartition(".")
         if _RUN.fullmatch(run) and form in FORMATS:
             forms.setdefault(run, []).append(form)
-    return tuple(_rows(store, forms))
+    for run in runs(store):
+        # A run that found nothing to do has no report, and an end.
+        if run not in forms and [e.event for e in read(store, run)][-1:] != ["finished"]:
+            forms[run] = []
+    return forms
 
 
-def _rows(store: Store, forms: Mapping[str, list[str]]) -> Iterator[KeptRow]:
-    for run, found in forms.items():
-        view = load(store, run) if "json" in found else None
-        if view is None:
-            continue
-        yield KeptRow(run, view.title, view.ending, view.began_at, view.ended_at, tuple(found))
+def _row(store: Store, run: str, found: list[str]) -> KeptRow:
+    if "json" not in found:
+        return KeptRow(run, _untold(run), "unfinished", _moment(run), None, tuple(found))
+    view = load(store, run)
+    return KeptRow(run, view.title, view.ending, view.began_at, view.ended_at, tuple(found))
 
 
 def load(store: Store, run: str) -> ReportView:
     """A report.
 
-    :raises UsageError: if there is none of this run.
+    Of a run that keeps none, because it goes on or was killed, its journal tells.
+
+    :raises UsageError: if there is neither.
     :raises UnreadableError: if it cannot be read.
     """
-    content = text_of(store, run, "json")
+    content = store.read(key_of(run, "json")) if _RUN.fullmatch(run) else None
+    if content is None and run in runs(store):
+        return from_journal(run, list(read(store, run)))
+    if content is None:
+        raise UsageError(
+            f"there is no report of a run {run!r}",
+            resolution="`onebaton report` lists those that are kept.",
+        )
     try:
         return _VIEW.validate_json(content)
     except ValidationError as error:
@@ -78,27 +97,45 @@ def load(store: Store, run: str) -> ReportView:
         ) from None
 
 
-def text_of(store: Store, run: str, form: str) -> bytes:
-    """A report as it is kept in a format.
+def from_journal(run: str, entries: Sequence[Entry]) -> ReportView:
+    """What a run wrote down that has not come to its report."""
+    steps: dict[str, StepRow] = {}
+    for entry in entries:
+        if entry.event == "started":
+            steps[entry.step] = StepRow(entry.step, entry.text, entry.at, None, "unfinished")
+        elif entry.event == "done" and entry.step in steps:
+            begun = steps[entry.step]
+            took_s = entry.at - begun.started_at
+            steps[entry.step] = replace(begun, duration_s=took_s, outcome="done")
+        elif entry.event == "done":
+            steps[entry.step] = StepRow(entry.step, entry.step, entry.at, 0.0, "skipped")
+    return ReportView(
+        title=_untold(run),
+        steps=tuple(steps.values()),
+        notes=("it goes on, or was killed: this is what its journal holds",),
+        run=run,
+        ending="unfinished",
+        began_at=entries[0].at if entries else _moment(run),
+        ended_at=entries[-1].at if entries else None,
+        go_on=entries[0].text if entries else "",
+    )
 
-    :raises UsageError: if it is not there.
-    """
-    content = store.read(key_of(run, form)) if _RUN.fullmatch(run) else None
-    if content is None:
-        raise UsageError(
-            f"there is no report of a run {run!r}" + ("" if form == "json" else f" as {form}"),
-            resolution="`onebaton report` lists those that are kept.",
-        )
-    return content
+
+def _untold(run: str) -> str:
+    return f"{run.partition('-')[2]}: it goes on, or was killed"
+
+
+def _moment(run: str) -> float:
+    """When a run began, by its id."""
+    return datetime.strptime(f"{run.partition('-')[0]}+0000", "%Y%m%dT%H%M%S%z").timestamp()
 
 
 def newest(store: Store) -> str:
-    """The run whose report was kept last.
+    """The run that began last.
 
-    :raises UsageError: if none is kept.
+    :raises UsageError: if there was none.
     """
-    runs = [key.removeprefix(PREFIX).removesuffix(".json") for key in store.keys(PREFIX)]
-    found = [run for run in runs if _RUN.fullmatch(run)]
+    found = _forms(store)
     if not found:
         raise UsageError("no report is kept yet", resolution="Each run keeps one when it ends.")
-    return found[-1]
+    return max(found)

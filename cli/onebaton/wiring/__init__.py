@@ -234,7 +234,9 @@ def status(options: Options) -> StatusView:
     with opened(options) as cluster:
         world, vip = cluster.look(), cluster.config.zone.vip.to_model()
         goal, revoked = cluster.goals.load(), cluster.revoked
-        return status_view(world, vip, cluster.clock.now(), goal, revoked)
+        progress = cluster.stage_progress.load() if goal is not None else None
+        waiting = progress.waiting if progress is not None else None
+        return status_view(world, vip, cluster.clock.now(), goal, revoked, waiting=waiting)
 
 
 def doctor(options: Options, *, window_s: float) -> DoctorView:

@@ -62,12 +62,23 @@ def kept_report(options: Options, run: str) -> ReportView:
 
 
 def kept_text(options: Options, run: str, form: str) -> bytes:
-    """One of them as it is kept.
+    """One of them as it is kept, or would be.
 
     :param run: its run's id, or :data:`LAST`.
     :param form: html, md or json.
     """
-    from onebaton.rollout.kept_reports import newest, text_of
+    import json
+    from dataclasses import asdict
+
+    from onebaton.rollout.kept_reports import key_of, load, newest
 
     with opened(options) as cluster:
-        return text_of(cluster.store, newest(cluster.store) if run == LAST else run, form)
+        chosen = newest(cluster.store) if run == LAST else run
+        view = load(cluster.store, chosen)
+        content = cluster.store.read(key_of(chosen, form))
+        if content is not None:
+            return content
+        # It has only a journal, or was kept by a version that knew fewer formats.
+        if form == "json":
+            return json.dumps(asdict(view), indent=2).encode()
+        return rendered(view)[form].encode()

@@ -88,10 +88,16 @@ def telling(cluster: Cluster, run: str, title: str) -> Iterator[Notifier]:
     from onebaton.adapters.webhook import Nobody, Webhook
 
     settings = cluster.config.notify
-    if settings.url is None:
+    url = None
+    if settings.url is not None:
+        try:
+            url = resolve(settings.url, key="notify.url", reporter=cluster.reporter)
+        except OnebatonError as error:
+            # Who cannot be told stands in nobody's way.
+            cluster.reporter.warn(f"nobody is told of this run: {error.message}")
+    if url is None:
         yield Nobody()
         return
-    url = resolve(settings.url, key="notify.url", reporter=cluster.reporter)
     with Webhook(
         url,
         cluster.reporter,
