@@ -71,6 +71,10 @@ def test_a_roll_stops_after_a_stage_and_goes_on(strategy, stage: Stage) -> None:
         assert cluster.leader is not None
         assert cluster.leader.machine == "z-a1"
         assert ("z-a2" in joined) == (strategy == "surge")
+    if stage == "handed-over":
+        # Nobody counts against the quorum who does not run.
+        assert sorted(s.name for s in cluster.servers.values()) == ["z-b1", "z-b2", "z-b3"]
+        assert len(cluster.platform.nodes()) == (6 if strategy == "surge" else 4)
     # Once more: it is where it was asked to stop.
     assert run(cluster, goal, staging)[0] == []
     cluster.clock.sleep(600.0)
@@ -160,6 +164,28 @@ def test_what_was_approved_and_begun_is_gone_on_with() -> None:
     cluster.at_point = nobody_looks
     assert run(cluster, goal, staging)[1].ending is None
     assert_rolled(cluster, goal)
+
+
+def test_nobody_waits_while_the_old_leader_is_stopped_and_still_a_voter() -> None:
+    goal = wanted(3)
+    cluster = running_zone(goal)
+    staging = Staging(StagesConfig(approve=("retired",)))
+
+    def die(what: str) -> None:
+        if what == "before delete_server 0":
+            raise DiedError
+
+    cluster.at_point = die
+    with pytest.raises(DiedError):
+        run(cluster, goal, staging)
+    cluster.at_point = nobody_looks
+    # Not even where what was noted is lost.
+    staging.store.content.clear()
+    staging.settings = StagesConfig(approve=("handed-over", "retired"), windows=(SHUT,))
+    taken, between = run(cluster, goal, staging)
+    assert taken == ["retire:0:z-a1"]
+    assert between.ending == "waiting"
+    assert "2 of 3 needed, 3 healthy seen" in between.said[1]
 
 
 def test_the_joins_after_a_cut_wait_for_nobody() -> None:

@@ -57,7 +57,7 @@ SURGE: list[tuple[Action, Stage]] = [
     (Refresh("z-b2", steered=False), "joined"),
     (Retire(server(1)), "handed-over"),
     (HAND_OVER, "handed-over"),
-    (Retire(server(0)), "retired"),
+    (Retire(server(0)), "handed-over"),
     (Restore("z-b1"), "retired"),
     (Destroy(("z-a1",)), "retired"),
 ]
@@ -71,7 +71,7 @@ ONE_BY_ONE: list[tuple[Action, Stage]] = [
     (join("z-b2"), "joined"),
     (Retire(server(2)), "handed-over"),
     (HAND_OVER, "handed-over"),
-    (Retire(server(0)), "retired"),
+    (Retire(server(0)), "handed-over"),
 ]
 CUT_OVER: list[tuple[Action, Stage]] = [
     (PROVISION, "provisioned"),

@@ -9,8 +9,8 @@ prepared     (cut-over) their copies are migrated ahead
 held         (cut-over) the next release runs on its copy, unable to win an election
 cut          (cut-over) one new node leads; the old generation is stopped, masked and kept
 joined       every new node is a member, level, and known to the others
-handed-over  (roll) the old followers have left, and a new node leads
-retired      (roll) nothing of the old generation is left
+handed-over  (roll) a new node leads, and the old servers have left the zone
+retired      (roll) nothing of the old generation is left: its nodes are destroyed
 ===========  ==================================================================================
 """
 
@@ -30,9 +30,11 @@ from onebaton.plan.actions import (
     Prepare,
     Provision,
     Refresh,
+    Retire,
     Seed,
 )
 from onebaton.plan.quorum import Quorum
+from onebaton.plan.seen import put_away
 
 #: Stages of a rollout to the same schema.
 ROLL: tuple[Stage, ...] = ("provisioned", "joined", "handed-over", "retired")
@@ -89,19 +91,24 @@ def itinerary(world: World, plan: Plan, image_digest: str) -> Itinerary:
     :param image_digest: of the wanted image.
     """
     actions = plan.actions
-    for stages, change in ((CUT, CutOver), (ROLL, HandOver)):
-        changes = [number for number, action in enumerate(actions) if isinstance(action, change)]
-        if changes:
-            # What comes after the change of leadership is the last stage, seeds and joins too.
-            before, after = actions[: changes[-1] + 1], actions[changes[-1] + 1 :]
-            last = stages[-1]
-            return Itinerary(stages, (*_assigned(before, stages[:-1]), *(last for _ in after)))
+    works = tuple(_work_of(action, world) for action in actions)
+    for stages in (CUT, ROLL):
+        change = stages[-2]
+        if change not in works:
+            continue
+        # What comes after the change of leadership is the last stage, seeds and joins too.
+        end = len(works) - works[::-1].index(change)
+        if end < len(actions) and _is_aftermath(actions[end - 1], actions[end]):
+            end += 1
+        last = stages[-1]
+        before = _assigned(works[:end], stages[:-1])
+        return Itinerary(stages, (*before, *(last for _ in actions[end:])))
     if _was_cut(world, image_digest):
         return Itinerary(CUT, tuple(CUT[-1] for _ in actions))
-    return Itinerary(ROLL, _assigned(actions, ROLL))
+    return Itinerary(ROLL, _assigned(works, ROLL))
 
 
-def _assigned(actions: Sequence[Action], stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+def _assigned(works: Sequence[Stage | None], stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """Each action belongs to the earliest stage that it, or one after it, is the work of.
 
     What is the work of no stage (servers that retire, nodes destroyed) belongs to the next one
@@ -109,12 +116,31 @@ def _assigned(actions: Sequence[Action], stages: tuple[Stage, ...]) -> tuple[Sta
     """
     found: list[Stage] = []
     earliest = len(stages) - 1
-    for action in reversed(actions):
-        work = _WORK.get(type(action))
+    for work in reversed(works):
         if work is not None and work in stages:
             earliest = min(earliest, stages.index(work))
         found.append(stages[earliest])
     return tuple(reversed(found))
+
+
+def _work_of(action: Action, world: World) -> Stage | None:
+    return "handed-over" if _is_stopped(action, world) else _WORK.get(type(action))
+
+
+def _is_stopped(action: Action, world: World) -> bool:
+    """It retires a server that runs no more, and is a voter still."""
+    return isinstance(action, Retire) and any(
+        member.server == action.server and put_away(member) for member in world.members
+    )
+
+
+def _is_aftermath(change: Action, action: Action) -> bool:
+    """The old leader leaves the zone: until then it counts against the quorum."""
+    return (
+        isinstance(change, HandOver)
+        and isinstance(action, Retire)
+        and action.server == change.from_server
+    )
 
 
 def _was_cut(world: World, image_digest: str) -> bool:
@@ -127,13 +153,16 @@ def _was_cut(world: World, image_digest: str) -> bool:
     )
 
 
-def under_way(world: World) -> bool:
-    """Leadership is changing hands right now: nothing but the rest of that may be waited for.
+def under_way(world: World, plan: Plan) -> bool:
+    """The next action finishes what must not be kept waiting.
 
-    The leader is cut off and nobody leads, or a cut-over was begun and no new server serves.
+    The leader is cut off and nobody leads; a cut-over was begun and no new server serves; or a
+    server that is stopped for good still counts as a voter.
     """
     prior = world.prior
-    return world.leader is None or (prior is not None and prior.phase is PriorPhase.CUTTING)
+    cutting = prior is not None and prior.phase is PriorPhase.CUTTING
+    stopped = bool(plan.actions) and _is_stopped(plan.actions[0], world)
+    return world.leader is None or cutting or stopped
 
 
 def alone_after_cut(itinerary: Itinerary, stage: Stage) -> bool:

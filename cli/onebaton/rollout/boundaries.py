@@ -96,7 +96,7 @@ class Boundaries:
         :raises InterruptedRunError: if the operator asked to stop.
         """
         way = itinerary(world, plan, self.run.image_digest)
-        if under_way(world):
+        if under_way(world, plan):
             return Verdict.GO
         for over in way.over:
             if self._left(over, world, way):
