@@ -92,6 +92,13 @@ class Runner(Generic[W]):
             plan = self.decide(world)
             if previous is not None and not plan.rest_of(previous):
                 raise self._changed(previous, plan)
+            if plan.actions and self.stop.made:
+                step = plan.actions[0].id
+                self.journal.write("interrupted", step=step)
+                raise InterruptedRunError(
+                    f"stopped before the step {step}; every step before it is complete",
+                    resolution=f"To go on: {self.hand_back}",
+                )
             verdict = self._asked(reached, world, plan)
             if verdict is Verdict.LOOK_AGAIN:
                 continue
@@ -102,12 +109,6 @@ class Runner(Generic[W]):
                 self.journal.write("finished")
                 return tuple(taken)
             action = plan.actions[0]
-            if self.stop.made:
-                self.journal.write("interrupted", step=action.id)
-                raise InterruptedRunError(
-                    f"stopped before the step {action.id}; every step before it is complete",
-                    resolution=f"To go on: {self.hand_back}",
-                )
             before(action)
             position = f"[{len(taken) + 1}/{len(taken) + len(plan)}]"
             taken.append(self._take(action, world, position, took))
