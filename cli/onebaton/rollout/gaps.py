@@ -11,6 +11,8 @@ from enum import Enum
 #: Different texts of failures that are told apart; the rest is counted together.
 KEPT_TEXTS = 20
 OTHER_TEXTS = "other failures"
+#: Shorter gaps are not told one by one, in seconds, nor those that the rate brings about.
+WORTH_TELLING_S = 0.5
 #: Gaps of one target and kind that are kept besides the longest one; of more, the longest are.
 KEPT_GAPS = 50
 

@@ -17,7 +17,7 @@ from typing import Self
 from onebaton.errors import OnebatonError, UnavailableError, ZoneRefusal
 from onebaton.ports import Clock, ZoneApi
 from onebaton.reports import GapRow
-from onebaton.rollout.gaps import Gap, Kind, Ledger, Outcome, gap_of
+from onebaton.rollout.gaps import WORTH_TELLING_S, Gap, Kind, Ledger, Outcome, gap_of
 from onebaton.steps.seeing import CHECK_PREFIX
 
 #: The target that clients use; writes go through it at the full rate.
@@ -29,8 +29,6 @@ PREFIX = "onebaton-probe-"
 MAX_UNANSWERED = 3
 #: Longest sleep of a worker, in seconds: so soon it sees that it shall stop.
 SLICE_S = 0.1
-#: Shorter gaps are not told one by one, in seconds; nor are those that the rate brings about.
-WORTH_TELLING_S = 0.5
 #: Seconds beyond a time limit that a call may take to come back.
 PATIENCE_S = 1.0
 #: Seconds that cleaning up may take.
@@ -199,8 +197,7 @@ class Probe:
     def stop(self) -> ProbeResult:
         """End all probing, clean up, and tell what was seen.
 
-        Ends within a few time limits and does not fail: what could not be cleaned up is said
-        in the result, and the next probe removes it.
+        Ends within a few time limits and does not fail: the result says what was left behind.
         """
         if self._result is not None:
             return self._result
