@@ -17,7 +17,10 @@ from onebaton.config import (
     ProbeConfig,
     RolloutConfig,
     S3Config,
+    SecretsConfig,
+    SecretSource,
     Section,
+    SeedConfig,
     StagesConfig,
     Timeouts,
 )
@@ -70,6 +73,8 @@ def test_its_values_are_the_defaults(folder):
     assert config.s3 == S3Config()
     assert config.stages == StagesConfig()
     assert config.notify == NotifyConfig()
+    assert config.seed == SeedConfig()
+    assert config.secrets == SecretsConfig()
 
 
 CHANGES = {
@@ -110,7 +115,8 @@ CHANGES = {
     "the webhook's address": (
         "  # url:",
         "  url: https://example.org/t0psecret\n  # url:",
-        "notify.url: a secret does not stand here: say where it is, with file, env or command",
+        "notify.url: a secret does not stand here: say where it is, with one of file, "
+        "env, command, ssm, secretsmanager",
     ),
 }
 
@@ -157,7 +163,8 @@ def test_it_holds_every_option_with_a_comment():
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
-    unsaid = {f"{password}.env", f"{password}.command", "database.password", "notify.url"}
+    others = [name for name in SecretSource.model_fields if name != "file"]
+    unsaid = {*(f"{password}.{name}" for name in others), "database.password", "notify.url"}
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():

@@ -22,7 +22,7 @@ from onebaton.config.stages import (
     Stage,
     StagesConfig,
 )
-from onebaton.config.storage import S3Config
+from onebaton.config.storage import S3Config, SecretsConfig, SeedConfig
 from onebaton.config.windows import Window
 from onebaton.config.zone import (
     Credentials,
@@ -54,7 +54,9 @@ __all__ = [
     "RolloutConfig",
     "S3Config",
     "SecretSource",
+    "SecretsConfig",
     "Section",
+    "SeedConfig",
     "SoakStage",
     "SshConfig",
     "Stage",
@@ -96,7 +98,13 @@ class ClusterConfig(Section):
         description="Folder of what stays on this machine: known ssh host keys, work folders of "
         "podman, Terraform and the bake. If left out, the state's own, or .onebaton beside S3.",
     )
-    s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
+    s3: S3Config = Field(
+        default=S3Config(), description="The object store, if state or seed.bucket is in one."
+    )
+    seed: SeedConfig = Field(default=SeedConfig(), description="The way that seeds take.")
+    secrets: SecretsConfig = Field(
+        default=SecretsConfig(), description="How AWS is asked for secrets."
+    )
 
     @field_validator("state")
     @classmethod
@@ -110,6 +118,11 @@ class ClusterConfig(Section):
         if value is None and "://" in info.data.get("state", ""):
             value = DEFAULT_STATE
         return value if value is None else str(under_folder(value, info) or value)
+
+    @property
+    def seed_place(self) -> str:
+        """What seeds pass through, where ``seed.via`` is s3."""
+        return self.seed.bucket or self.state
 
     @property
     def local_folder(self) -> Path:
