@@ -25,7 +25,16 @@ from onebaton.config.platform import (
 )
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
 from onebaton.config.section import SecretSource, Section
+from onebaton.config.stages import (
+    Event,
+    HooksConfig,
+    NotifyConfig,
+    SoakStage,
+    Stage,
+    StagesConfig,
+)
 from onebaton.config.storage import S3Config, SecretsConfig, SeedConfig
+from onebaton.config.windows import Window
 from onebaton.config.zone import (
     Credentials,
     DatabaseConfig,
@@ -51,9 +60,12 @@ __all__ = [
     "Credentials",
     "Cut",
     "DatabaseConfig",
+    "Event",
     "Gates",
+    "HooksConfig",
     "ImageConfig",
     "NetworkConfig",
+    "NotifyConfig",
     "OnedConfig",
     "PodmanPlatform",
     "ProbeConfig",
@@ -64,9 +76,13 @@ __all__ = [
     "SecretsConfig",
     "Section",
     "SeedConfig",
+    "SoakStage",
     "SshConfig",
+    "Stage",
+    "StagesConfig",
     "Timeouts",
     "VipConfig",
+    "Window",
     "ZoneConfig",
 ]
 
@@ -85,6 +101,10 @@ class ClusterConfig(Section):
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
     oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
     rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
+    stages: StagesConfig = Field(
+        default=StagesConfig(), description="Where a rollout waits, and for whom."
+    )
+    notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is told of a rollout.")
     state: str = Field(
         default=DEFAULT_STATE,
         min_length=1,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from onebaton.plan.wanted import Condemned, Wanted
     from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
     from onebaton.rollout.notes import Note
+    from onebaton.rollout.stage_notes import Progress
     from onebaton.standby import PriorRecord, StandBy
     from onebaton.steps.site import Site
     from onebaton.wiring.options import Options
@@ -68,7 +69,11 @@ class Cluster:
         self.config: ClusterConfig = load(
             options.config, version=options.version, state=options.state
         )
-        keep_from_programs(self.config.zone.credentials.password, self.config.database.password)
+        keep_from_programs(
+            self.config.zone.credentials.password,
+            self.config.database.password,
+            self.config.notify.url,
+        )
         #: Folder of what stays on this machine.
         self.local = self.config.local_folder
         self._closing = closing
@@ -101,6 +106,13 @@ class Cluster:
         from onebaton.rollout.notes import goals
 
         return goals(self.store)
+
+    @cached_property
+    def stage_progress(self) -> Note[Progress]:
+        """The note of a rollout's stages."""
+        from onebaton.rollout.stage_notes import progress_of
+
+        return progress_of(self.store)
 
     @cached_property
     def condemned(self) -> Note[Condemned]:
