@@ -20,6 +20,8 @@ _USER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$"
 _PACKAGE = r"^[a-z0-9][a-z0-9+.-]+$"
 _DATABASE = r"^[A-Za-z0-9_]+$"
 _REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_OF_PARAMETER_STORE = r"^[A-Za-z0-9_.:/-]{1,2048}$"
+_OF_SECRETS_MANAGER = r"^[A-Za-z0-9/_+=.@:-]{1,2048}(#[^#\s]{1,256})?$"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _AWS_ID = r"^[a-z]+-[0-9a-f]{8,17}$"
 _AWS_NAME = r"^[A-Za-z0-9_.:/=+,@ -]{1,255}$"
@@ -38,6 +40,8 @@ PATTERNS = {
     _PACKAGE: "must be the name of a Debian package; its version is image.version",
     _DATABASE: "must hold only letters, digits and underscores",
     _REGION: "must be the name of a region, such as eu-central-1",
+    _OF_PARAMETER_STORE: "must be the name of a parameter, such as /cloud/oneadmin, or its ARN",
+    _OF_SECRETS_MANAGER: "must be the name of a secret or its ARN, and may have #KEY behind it",
     _AWS_ID: "must be an id as AWS gives them, such as vpc-0a1b2c3d4e5f67890",
     _AWS_NAME: "must be a name as AWS takes them",
     _INSTANCE_TYPE: "must be an instance type, such as m6i.large",
@@ -159,6 +163,8 @@ Subnet = Annotated[IPv4Network, BeforeValidator(read_subnet)]
 DeviceName = Annotated[str, StringConstraints(pattern=_DEVICE)]
 DatabaseName = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=64)]
 DatabaseUser = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=32)]
+ParameterName = Annotated[str, StringConstraints(pattern=_OF_PARAMETER_STORE)]
+SecretName = Annotated[str, StringConstraints(pattern=_OF_SECRETS_MANAGER)]
 Region = Annotated[str, StringConstraints(pattern=_REGION)]
 AwsId = Annotated[str, StringConstraints(pattern=_AWS_ID)]
 AwsName = Annotated[str, StringConstraints(pattern=_AWS_NAME)]
@@ -211,6 +217,16 @@ def state_place(value: str, info: ValidationInfo) -> str:
     """
     if "://" not in value:
         return str(under_folder(value, info) or value)
+    return f"s3://{'/'.join(bucket_and_prefix(value))}".rstrip("/")
+
+
+def bucket_place(value: str) -> str:
+    """``s3://bucket/prefix`` without a slash at its end.
+
+    :raises ValueError: if it is none.
+    """
+    if not value.startswith("s3://"):
+        raise ValueError("must be s3://BUCKET/PREFIX")
     return f"s3://{'/'.join(bucket_and_prefix(value))}".rstrip("/")
 
 

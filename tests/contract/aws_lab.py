@@ -9,13 +9,14 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from moto.ec2.models.instances import Instance
 from tests.contract import terraform_provider
 from tests.contract.objectstore import BUCKET
 from tests.fakes.door import LocalDoor
 from tests.fakes.reporter import ListReporter
-from tests.integration.ec2_cloud import REGION, Cloud, cloud, keys_of
+from tests.integration.ec2_cloud import OURS, REGION, SECRET, Cloud, cloud, keys_of
 
 from onebaton import config
 from onebaton.adapters import aws_session
@@ -162,6 +163,17 @@ class AwsLab:
                     tags = {tag["Key"]: tag["Value"] for tag in item["Tags"]}
                     found[tags["Name"]] = item | {"tags": tags}
         return found
+
+    def rights(self) -> dict[str, str]:
+        """What the nodes' role may do, and to what."""
+        role = f"onebaton-{self.cluster}-{REGION}"
+        session = boto3.session.Session(OURS, SECRET)
+        iam = session.client("iam", endpoint_url=self.cloud.url, region_name=REGION)
+        found: Any = iam.get_role_policy(RoleName=role, PolicyName="zone-address")["PolicyDocument"]
+        return {
+            statement["Resource"].rpartition(":")[2]: statement["Action"]
+            for statement in found["Statement"]
+        }
 
     def user_data(self, name: str) -> str:
         """What an instance was given for its first boot."""

@@ -15,10 +15,23 @@ App = Callable[[dict, Callable], Iterable[bytes]]
 
 #: ``AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …``.
 _SCOPE = re.compile(r"Credential=([^/]+)/\d{8}/[^/]+/([a-z0-9-]+)/aws4_request")
-#: What S3 calls a request for an object, and for a bucket, by method.
-_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
-_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket"}
-
+#: The right that a request for an object, and for a bucket, takes, by method.
+_OBJECT = {
+    "GET": "GetObject",
+    "HEAD": "GetObject",
+    "PUT": "PutObject",
+    "POST": "PutObject",  # begins and ends an upload in parts
+    "DELETE": "DeleteObject",
+}
+_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "POST": "DeleteObject"}
+#: The same where the query names something besides.
+_NAMED = {
+    ("GET", "versions"): "ListBucketVersions",
+    ("GET", "uploads"): "ListBucketMultipartUploads",
+    ("DELETE", "uploadId"): "AbortMultipartUpload",
+    ("DELETE", "versionId"): "DeleteObjectVersion",
+    ("PUT", "versioning"): "PutBucketVersioning",
+}
 
 #: Access key of the tests' own requests, which nobody needs a right for.
 OURS = "AKIAONLYFORTESTSOURS"
@@ -63,6 +76,8 @@ def _s3(environ: dict) -> str:
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     bucket, _, key = path.strip("/").partition("/")
     what = (_OBJECT if key else _BUCKET).get(method)
+    for name in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True):
+        what = _NAMED.get((method, name), what)
     if what is None or not bucket:
         raise AssertionError(f"no name for {method} {path}?{environ.get('QUERY_STRING')}")
     return f"s3:{what}"

@@ -125,6 +125,13 @@ def test_only_those_who_need_it_reach_the_nodes(lab: AwsLab):
     }
 
 
+def test_the_nodes_may_move_the_zones_address_and_do_nothing_else(lab: AwsLab):
+    assert lab.rights() == {
+        "network-interface/*": "ec2:AssociateAddress",
+        "elastic-ip/eipalloc-0a1b2c3d": "ec2:AssociateAddress",
+    }
+
+
 def test_user_data_is_facts_and_no_script(lab: AwsLab):
     spec = lab.spec(1)
     said = lab.user_data(spec.name)
@@ -148,7 +155,11 @@ def test_a_lost_state_and_new_settings_cost_no_living_node(lab: AwsLab):
     )
     for key in keys(lab):
         lab.cloud.store.client.delete_object(Bucket=BUCKET, Key=key)
-    settings = lab.settings(instance_type="c6i.xlarge", volumes={"root_gib": 30, "data_gib": 90})
+    settings = lab.settings(
+        instance_type="c6i.xlarge",
+        volumes={"root_gib": 30, "data_gib": 90},
+        address={"via": "secondary-private-ip"},
+    )
     lab.platform = lab.new_platform(settings, folder="new")
     assert instances(lab) == before
     assert all("take over" in line for line in lab.platform.pending(wanted))
@@ -157,6 +168,8 @@ def test_a_lost_state_and_new_settings_cost_no_living_node(lab: AwsLab):
     assert lab.platform.pending(wanted) == ()
     addresses = interface_of(lab, wanted[0].address)["PrivateIpAddresses"]
     assert held in [entry["PrivateIpAddress"] for entry in addresses]
+    # What the nodes share follows the settings.
+    assert lab.rights() == {"network-interface/*": "ec2:AssignPrivateIpAddresses"}
 
 
 def test_a_lock_whose_owner_died_is_named_with_its_way_out(lab: AwsLab):
