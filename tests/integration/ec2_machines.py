@@ -134,11 +134,13 @@ class Machines:
             "meta-data/local-ipv4": address,
             "user-data": user_data,
         }
+        (named,) = [tag["Value"] for tag in instance["Tags"] if tag["Key"] == "Name"]
         lab = self._folder / "zz-lab.cfg"
         lab.write_text(_CLOUD_INIT.format(url=metadata.url))
         self.ask(
             *common,
-            *("--systemd=always", "--cap-add=NET_ADMIN,NET_RAW"),
+            # A container may not rename itself, as an instance does.
+            *("--systemd=always", "--cap-add=NET_ADMIN,NET_RAW", f"--hostname={named}"),
             f"--volume={lab}:/etc/cloud/cloud.cfg.d/{lab.name}:ro",
             "--entrypoint=/sbin/init",
             self.disks[ami.instance_id],
