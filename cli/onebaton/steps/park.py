@@ -6,6 +6,7 @@ from onebaton.errors import RefusedError, StepFailedError
 from onebaton.model import Host, RaftState, Server
 from onebaton.steps.join import require_parity_before_start, ship_until_level
 from onebaton.steps.seeing import (
+    against_stopping,
     expected_leader,
     require_parity,
     require_same_secrets,
@@ -33,13 +34,7 @@ class ParkStep:
 
     def check(self) -> Check:
         """Blocked if it leads, or if the expected leader does not."""
-        try:
-            expected_leader(self.site, self.leader)
-        except RefusedError as error:
-            return blocked(error.message)
-        if self.server.id == self.leader.id:
-            return blocked(f"{self.server.name} leads the zone")
-        return NEEDED
+        return against_stopping(self.site, self.leader, self.server) or NEEDED
 
     def apply(self) -> None:
         """Since when is noted once: a run that was killed in here had begun it."""
