@@ -59,6 +59,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Unpark,
 )
 from onebaton.plan.quorum import majority
@@ -265,6 +266,8 @@ class Lab:
                 ]
             case Unpark():
                 return self._unpark(action)
+            case Swap():
+                return self._swap(action)
             case Restore(node=node):
                 return [lambda: self._restore(node)]
             case Destroy(names=names):
@@ -528,6 +531,24 @@ class Lab:
             start,
             lambda: self._catch_up(machine.name),
             lambda: setattr(machine, "parked_at", None),
+        ]
+
+    def _swap(self, action: Swap) -> list[Callable[[], None]]:
+        address = action.server.address
+
+        def end() -> None:
+            machine = self.machines[address]
+            insist(not machine.oned and machine.masked, f"{machine.name} is destroyed, and runs")
+            insist(machine.spec is not None, f"{machine.name} is a machine of somebody else")
+            insist(machine.name == action.node.name, f"{machine.name} becomes {action.node.name}")
+            insist(machine.address == action.node.address, f"{machine.name} moves")
+            insist(self.has_quorum, f"{machine.name} may hold the only copy")
+            del self.machines[address]
+
+        return [
+            lambda: self._stop_for_good(action.server),
+            end,
+            lambda: self._create(action.node),
         ]
 
     def _fence(self, server: Server) -> None:

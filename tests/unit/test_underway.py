@@ -29,7 +29,7 @@ def test_it_comes_back_as_it_was_noted():
     note = goals(MemoryStore())
     assert note.load() is None
     note.save(GOAL)
-    assert note.load() == GOAL == Goal("onebaton/z:6.10.5", "sha256:6.10.5", "6.10.5", 1.5)
+    assert note.load() == GOAL == Goal("onebaton/z:6.10.5", "sha256:6.10.5", "6.10.5", 1.5, "surge")
     note.forget()
     note.forget()
     assert note.load() is None

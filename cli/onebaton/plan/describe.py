@@ -24,6 +24,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Transition,
     Unpark,
 )
@@ -176,6 +177,11 @@ def what(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one sentence an act
             return f"park server {server.id} ({server.name}): stopped and masked, still listed"
         case Unpark(server=server):
             return f"bring server {server.id} ({server.name}) back into service"
+        case Swap(server=server, node=node):
+            return (
+                f"swap server {server.id} ({server.name}): stop it, and make its machine anew "
+                f"from {node.image}"
+            )
         case Restore(node=node):
             return f"restore the election timeout of {node}"
         case Destroy(names=names):

@@ -308,7 +308,8 @@ def steering(scene: Scene) -> Iterator[Finding]:
 def log_window(scene: Scene) -> Iterator[Finding]:
     """A seed is good only as long as the leader still holds every record after it."""
     settings, limits = scene.world.settings, scene.wanted.limits
-    if settings is None or all(scene.is_seeded(spec) for spec in scene.targets):
+    seeded = (scene.node_of(spec) is not None and scene.is_seeded(spec) for spec in scene.targets)
+    if settings is None or all(seeded):
         return
     budget = limits.log_window_share * settings.log_retention
     expected = scene.world.records_per_second * limits.expected_seed_s
@@ -335,7 +336,8 @@ def secrets_seen(scene: Scene) -> Iterator[Finding]:
 def large_enough(scene: Scene) -> Iterator[Finding]:
     """With two voters both are needed: one cannot be stopped without losing the zone."""
     listed, wanted = len(scene.world.members), scene.wanted.size
-    if scene.growing:
+    if scene.growing or scene.swaps:
+        # What a swap needs is said with its places.
         return
     if min(listed, wanted) == 1 and (scene.old or listed != wanted):
         yield Finding(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from onebaton.model import Node, PriorPhase, World
 from onebaton.plan.findings import Finding
-from onebaton.plan.wanted import Wanted
+from onebaton.plan.wanted import Strategy, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +20,20 @@ class Goal:
 
     :param image: its name on the platform.
     :param began_at: when its first step was to begin.
+    :param strategy: a swap leaves no generation beside the new one, and is taken back otherwise.
     """
 
     image: str
     digest: str
     version: str
     began_at: float
+    strategy: Strategy = "surge"
 
 
 def goal_of(wanted: Wanted, began_at: float) -> Goal:
     """What a rollout to the wanted image notes."""
     image = wanted.image
-    return Goal(image.name, image.digest, image.version, began_at)
+    return Goal(image.name, image.digest, image.version, began_at, wanted.strategy)
 
 
 def half_done(goal: Goal | None, world: World) -> tuple[Node, ...]:
@@ -55,9 +57,12 @@ def half_done(goal: Goal | None, world: World) -> tuple[Node, ...]:
 
 
 def other_goal(wanted: Wanted, world: World, goal: Goal | None) -> Iterator[Finding]:
-    """A rollout to another image is half-done."""
+    """A rollout to another image, or in the places of the old machines or not, is half-done."""
     nodes = half_done(goal, world)
-    if goal is None or not nodes or goal.digest == wanted.image.digest:
+    if goal is None or not nodes:
+        return
+    if goal.digest == wanted.image.digest:
+        yield from _other_way(wanted, goal)
         return
     listed = {m.server.address for m in world.members}
     joined = [node.spec.name for node in nodes if node.spec.address in listed]
@@ -74,3 +79,14 @@ def other_goal(wanted: Wanted, world: World, goal: Goal | None) -> Iterator[Find
         f"Go on with that one (`onebaton rollout --version {goal.version}`), or take it back "
         "(`onebaton abort`).",
     )
+
+
+def _other_way(wanted: Wanted, goal: Goal) -> Iterator[Finding]:
+    """A swap is not gone on with beside the old machines, nor the other way round."""
+    if "swap" in (goal.strategy, wanted.strategy) and goal.strategy != wanted.strategy:
+        yield Finding(
+            f"the rollout was begun as {goal.strategy}, and rollout.strategy is {wanted.strategy}",
+            f"to {goal.image} ({goal.version}), half-done",
+            f"Set rollout.strategy to {goal.strategy} until it is done, or take it back "
+            "(`onebaton abort`).",
+        )

@@ -13,7 +13,7 @@ from onebaton.model import (
     Vip,
     World,
 )
-from onebaton.plan.actions import Destroy, Fence, Plan, Retire
+from onebaton.plan.actions import Destroy, Fence, Plan, Retire, Swap
 from onebaton.plan.diagnosis import Diagnosis
 from onebaton.plan.quorum import Quorum
 from onebaton.plan.underway import Goal, half_done
@@ -46,6 +46,7 @@ def abort_view(given_up: Wanted, plan: Plan) -> AbortView:
         given_up.image.version,
         retires=tuple(action.server.name for action in leaving),
         destroys=(*fenced, *(name for names in destroyed for name in names)),
+        swaps=tuple(action.node.name for action in plan.actions if isinstance(action, Swap)),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from onebaton.errors import RefusedError, StepFailedError
-from onebaton.model import Host, RaftState, Server
+from onebaton.model import Host, Server
 from onebaton.steps.join import require_parity_before_start, ship_until_level
 from onebaton.steps.seeing import (
     against_stopping,
@@ -11,6 +11,7 @@ from onebaton.steps.seeing import (
     require_parity,
     require_same_secrets,
     wait_caught_up,
+    wait_leads_on,
     wait_one_vip_holder,
     wait_write_through,
 )
@@ -54,11 +55,7 @@ class ParkStep:
                 f"{self.host.name} is not seen stopped, masked and noted as parked",
                 resolution="Look at opennebula.service on it, then run the same command again.",
             )
-        self.site.wait_for(
-            f"{self.leader.name} to lead on",
-            lambda: _leads(self.site, self.leader),
-            timeout_s=self.site.timeouts.election_s,
-        )
+        wait_leads_on(self.site, self.leader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +129,3 @@ class UnparkStep:
             timeout_s=site.timeouts.election_s,
         )
         wait_one_vip_holder(site, leader.host)
-
-
-def _leads(site: Site, leader: Server) -> bool | str:
-    state = site.api.raft_status(leader.endpoint).state
-    return True if state is RaftState.LEADER else state.name.lower()

@@ -40,6 +40,19 @@ def against_stopping(site: Site, leader: Server, server: Server) -> Check | None
     return blocked(f"{server.name} leads the zone") if server.id == leader.id else None
 
 
+def wait_leads_on(site: Site, leader: Server) -> None:
+    """Wait until the leader is seen to lead.
+
+    :raises DeadlineError: if it is not in time.
+    """
+
+    def look() -> bool | str:
+        state = site.api.raft_status(leader.endpoint).state
+        return True if state is RaftState.LEADER else state.name.lower()
+
+    site.wait_for(f"{leader.name} to lead on", look, timeout_s=site.timeouts.election_s)
+
+
 def require_put_away(host: Host, facts: FrontEndFacts) -> None:
     """See that ``oned`` is stopped and masked on a machine, which has no virtual IP either.
 
