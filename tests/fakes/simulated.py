@@ -301,9 +301,13 @@ class SimulatedCluster:
     def _held_without(self, name: str) -> bool:
         """A majority of the servers, this one not counted, has every acknowledged write."""
         machines = [self.endpoints.get(server.endpoint, "") for server in self.servers.values()]
-        databases = [self.machines[m].database for m in machines if m and m != name]
+        databases = [self.database_of(m) for m in machines if m and m != name]
         whole = [d for d in databases if d is not None and self._has_all(d)]
         return len(whole) >= majority(len(machines))
+
+    def database_of(self, name: str) -> FakeDatabase | None:
+        """What is on a machine's disk."""
+        return self.machines[name].database
 
     def _has_all(self, database: FakeDatabase) -> bool:
         logged = {key for _, (_, key, _) in database.log.values()}

@@ -332,8 +332,11 @@ class StormyCluster(SimulatedCluster):
     def _lacks(self, name: str, write: Acknowledged) -> bool:
         if name in self.gone or name not in self.machines:
             return False
-        database = self._without.get(name) or self.machines[name].database
+        database = self.database_of(name)
         return database is None or not write.stored_in(database)
+
+    def database_of(self, name: str) -> FakeDatabase | None:
+        return self._without.get(name) or super().database_of(name)
 
     @contextmanager
     def change(self, what: str, *, before_s: float = 0.0, after_s: float = 0.0) -> Iterator[None]:
@@ -384,6 +387,16 @@ class StormyCluster(SimulatedCluster):
         leader = self.leader
         for name, machine in self.machines.items():
             machine.holds_vip = leader is not None and name == leader.machine
+
+    def unmask_all(self) -> None:
+        """An operator starts what a swap had stopped: without it there is no majority."""
+        for server in self.servers.values():
+            name = self._machine_of(server)
+            machine = self.machines.get(name)
+            if machine is not None and machine.masked and machine.database is not None:
+                machine.masked = False
+                if machine.ready and machine.reachable and not machine.active:
+                    self.bring_back(name)
 
     def forget(self, server: Server) -> None:
         """An operator takes a server for good out of the zone whose machine does not run it."""

@@ -89,6 +89,7 @@ class Lab:
 
     :ivar winner: node that wins every election that is held, whatever was steered.
     :ivar elections: how many were held since the zone was there.
+    :ivar late_allowed: how many members may be down or late at a time.
     :ivar unsafe: objections are off while a zone is founded: nobody uses it yet.
     """
 
@@ -102,6 +103,7 @@ class Lab:
     winner: str | None = None
     elections: int = 0
     enabled: bool = True
+    late_allowed: int = 1
     unsafe: bool = False
     settings: OnedSettings = field(
         default_factory=lambda: OnedSettings("STANDALONE", 0, 0, NORMAL_MS, 500, 1000, 250_000)
@@ -296,7 +298,9 @@ class Lab:
         second = self.prior is not None and len(self.servers) == 2
         insist(self.has_quorum or second, f"{self.healthy} of {len(self.servers)} are healthy")
         late = [s for s in self.servers if not self.caught_up(s)]
-        insist(len(late) <= 1, f"{len(late)} members are down or late at the same time")
+        insist(
+            len(late) <= self.late_allowed, f"{len(late)} members are down or late at the same time"
+        )
         listed = {s.address for s in self.servers}
         for machine in self.machines.values():
             insist(

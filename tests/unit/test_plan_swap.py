@@ -130,6 +130,17 @@ def test_a_machine_that_vanished_is_made_anew_first():
         assert_swapped(lab, before)
 
 
+def test_a_machine_that_vanishes_while_another_one_is_exchanged():
+    lab = of(5)
+    before = list(lab.servers)
+    for _ in range(2):
+        lab.do(plan_roll(lab.wanted, lab.observe()).actions[0])
+    lab.named("z-a4").state, lab.named("z-a4").oned = NodeState.VANISHED, False
+    lab.late_allowed = 2
+    assert carry_out(lab)[:4] == ["join:z-a2", "provision:z-a4", "seed:z-a4", "join:z-a4"]
+    assert_swapped(lab, before)
+
+
 def test_a_leader_that_was_swapped_needs_no_hand_over():
     """The old leader died when the others were swapped, and came back as a follower."""
     lab = of()
@@ -389,6 +400,7 @@ def test_a_harmed_zone_is_refused_or_swapped_safely(lab, before, harm):
             HARM[kind](lab.machines[server.address])
     if not lab.runs(next(s for s in lab.servers if s.id == lab.leader)):
         lab.leader = None
+    lab.late_allowed = max(1, len(lab.servers) - lab.healthy)
     with contextlib.suppress(RefusedError):
         while plan := plan_roll(lab.wanted, lab.observe()):
             assert all(step.during.holds for step in plan)

@@ -280,9 +280,9 @@ RUNBOOK: tuple[Rule, ...] = (
 #: The rules of a roll whose new machines take the places of the old ones.
 SWAP_RUNBOOK: tuple[Rule, ...] = (
     finish_hand_over,
+    heal_member,
     fill_place,
     swap_stopped,
-    heal_member,
     clear_the_way,
     swap_follower,
     refresh,

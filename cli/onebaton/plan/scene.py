@@ -292,9 +292,10 @@ class Scene:
         A rollout never has more than one member down, and only these kinds:
 
         * a new one, in the middle of its join or restart, or whose machine vanished;
-        * an old one, stopped and masked, when the plan had come to retire old ones;
-        * of a swap what :func:`~onebaton.plan.slots.half_swapped` tells.
+        * an old one, stopped and masked, when the plan had come to retire old ones.
         """
+        if self.exchanged:
+            return self.exchanged[0]
         if len(self.down) != 1 or self.changes_schema:
             return None
         member = self.down[0]
@@ -303,14 +304,20 @@ class Scene:
             return member
         if parked(member):
             return None
-        if self.swaps:
-            in_place = self.place_of(member) is not None
-            return member if in_place and half_swapped(self.wanted, member) else None
         if spec is not None:
             node = self.node_of(spec)
             vanished = node is not None and node.state is NodeState.VANISHED
             return member if vanished or member.facts is not None else None
         return member if put_away(member) and (self.complete or self.crowded) else None
+
+    @cached_property
+    def exchanged(self) -> tuple[Member, ...]:
+        """Members that are down and that a swap brings back, by server id.
+
+        More than one if a machine vanished while another one was being exchanged.
+        """
+        here = (m for m in self.down if self.swaps and self.place_of(m) and not parked(m))
+        return tuple(m for m in here if half_swapped(self.wanted, m))
 
     @cached_property
     def crowded(self) -> bool:

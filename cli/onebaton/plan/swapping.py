@@ -10,7 +10,8 @@ server that was swapped, and is swapped as a follower.
 **Invariants**, in every world that a plan passes through and at the worst moment of each action:
 
 1. A majority of the voters is *seen healthy*, the one that is swapped not counted.
-2. At most one member is not caught up: the next one is stopped only when all are level.
+2. At most one member is not caught up: the next one is stopped only when all are level. Where
+   another one's machine vanishes meanwhile, they come back one after the other.
 3. The leader is never swapped; one single :class:`~onebaton.plan.actions.HandOver` makes it an
    ordinary, stopped member.
 4. A machine is destroyed only when its server was seen stopped and masked, and a majority without
@@ -49,19 +50,19 @@ def fill_place(scene: Scene) -> Choice | None:
 
 def swap_stopped(scene: Scene) -> Choice | None:
     """An old server that is down was being swapped, and is gone on with."""
-    member = scene.interrupted
-    spec = scene.place_of(member) if member in scene.old and member is not None else None
-    if member is None or spec is None:
-        return None
-    how = "stopped and masked" if put_away(member) else "down, and its image is given up"
-    return Swap(member.server, spec), f"{member.server.name} is {how}, and a voter"
+    for member in scene.old:
+        spec = scene.place_of(member)
+        if spec is not None and member in scene.exchanged:
+            how = "stopped and masked" if put_away(member) else "down, and its image is given up"
+            return Swap(member.server, spec), f"{member.server.name} is {how}, and a voter"
+    return None
 
 
 def swap_follower(scene: Scene) -> Choice | None:
     """The next old server that does not lead."""
     for member in scene.old:
         spec = scene.place_of(member)
-        if spec is not None and not member.is_leader:
+        if spec is not None and not member.is_leader and not scene.down:
             return (
                 Swap(member.server, spec),
                 "one at a time, and all others level; it keeps its name, address and id",
