@@ -288,6 +288,7 @@ def test_what_cannot_be_undone_is_asked_and_where_nobody_can_answer_refused(
     [
         (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), [], 2, False),
         (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), ["--yes"], 0, True),
+        (AbortView("lab", "6.10.5", swaps=("n4", "n5")), [], 2, False),
         # Nothing to decide on.
         (AbortView("lab", "6.10.5"), [], 0, True),
     ],
@@ -303,7 +304,8 @@ def test_an_abort_says_what_leaves_before_it_asks(
     assert main.main(["abort", *argv]) == status
     assert bool(done) == is_done
     if status == 2:
-        assert "take n4 out of the zone and destroy n4, n5" in capsys.readouterr().err
+        asked = "make n4, n5 anew" if view.swaps else "take n4 out of the zone and destroy n4, n5"
+        assert asked in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -128,8 +128,9 @@ def _half_done(goal: Goal | None, world: World) -> tuple[str, ...]:
     cutting = prior is not None and prior.phase is PriorPhase.CUTTING
     if goal is None or cutting or not half_done(goal, world):
         return ()
+    way = " by swap" if goal.strategy == "swap" else ""
     return (
-        f"a rollout to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
+        f"a rollout{way} to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
         "with it, `onebaton abort` goes back while that is safe",
     )
 
