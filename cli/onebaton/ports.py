@@ -319,7 +319,8 @@ class Platform(Protocol):
     def apply(self, wanted: Sequence[NodeSpec]) -> None:
         """Make the cluster's nodes exactly ``wanted``: saved plan, then that plan.
 
-        Creates what is missing, replaces what vanished, destroys what is not in ``wanted``.
+        Creates what is missing, replaces what vanished or has another specification (the old
+        machine goes first: the new one has its address), destroys what is not in ``wanted``.
         """
         ...
 

@@ -32,7 +32,7 @@ def ids(zone: Trial) -> dict[str, int]:
 
 
 def test_a_swap_killed_in_the_middle_of_its_steps(swapping: Trial):
-    """While a server stops, its machine goes and comes, is filled, starts, and the leader changes."""
+    """While a server stops, its machine goes and comes, is filled and starts, and a leader goes."""
     servers, before = swapping.lab.servers(), ids(swapping)
     with swapping.writes() as writes:
         killed_in = kill_in_the_middle(

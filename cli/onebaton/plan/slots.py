@@ -28,10 +28,12 @@ def half_swapped(wanted: Wanted, member: Member) -> bool:
     """
     if put_away(member) or machine_gone(member):
         return True
-    digest = member.node.spec.image_digest if member.node is not None else ""
+    if member.node is None:
+        return False
+    digest = member.node.spec.image_digest
     if digest == wanted.image.digest:
         return member.facts is not None or member.raft is None
-    return digest == wanted.given_up != ""
+    return digest == wanted.given_up
 
 
 def slot_for(wanted: Wanted, world: World) -> str:
