@@ -60,6 +60,7 @@ class StormyCluster(SimulatedCluster):
         self.when_due: Callable[[float], None] = lambda _now: None
         self._starts_at: dict[str, float] = {}
         self._recovering: set[str] = set()
+        self._remade: set[str] = set()
         self._votes: dict[str, tuple[int, int]] = {}
         self._without: dict[str, FakeDatabase | None] = {}
         self._stray_since: dict[str, float] = {}
@@ -155,6 +156,7 @@ class StormyCluster(SimulatedCluster):
         term, voted_for = self._votes.get(host.name, (0, -1))
         if term == oned.term:
             oned.voted_for = voted_for
+        self._remade.discard(host.name)
         self.recovered(host.name)
 
     def ended(self, host: Host, cut_off: bool) -> None:
@@ -259,8 +261,13 @@ class StormyCluster(SimulatedCluster):
                 self.struck.pop(name, None)
 
     def _changed(self, what: str, node: Node) -> None:
-        """A new machine has nothing of the one before it."""
+        """A new machine has nothing of the one before it.
+
+        In the place of one that was gone it is not the tool that put its server down.
+        """
         name = node.spec.name
+        if name in self.gone:
+            self._remade.add(name)
         for known in (self.struck, self._without, self._votes, self._starts_at, self.ready_at):
             known.pop(name, None)
         for names in (self.gone, self.raft.no_database, self.network.silent, self.no_hook):
@@ -299,7 +306,8 @@ class StormyCluster(SimulatedCluster):
 
     def _put_down(self, server: Server) -> bool:
         name = self._machine_of(server)
-        return name not in self.raft.oneds and name not in self.struck and name not in self.gone
+        fallen = name in self.struck or name in self.gone or server.name in self._remade
+        return name not in self.raft.oneds and not fallen
 
     def _holds(self) -> bool:
         """A majority runs, as far as the tool could see when it looked last."""

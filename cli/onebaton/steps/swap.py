@@ -59,8 +59,7 @@ class SwapStep:
             if self.answers:
                 raise
         self._wait_held_by_others()
-        wanted = {n.spec.name: n.spec for n in site.platform.nodes()} | {self.node.name: self.node}
-        site.platform.apply([wanted[name] for name in sorted(wanted)])
+        self._exchange()
 
     def verify(self) -> None:
         """The new machine has booted, lets us in, runs its database, and the leader leads on."""
@@ -69,6 +68,13 @@ class SwapStep:
             if node.spec == self.node:
                 site.frontends.wait_ready(node.host, timeout_s=site.timeouts.boot_s)
         wait_leads_on(site, self.leader)
+
+    def _exchange(self) -> None:
+        """Make the one machine anew; another one that vanished meanwhile has its turn later."""
+        platform = self.site.platform
+        there = [node for node in platform.nodes() if node.state is not NodeState.VANISHED]
+        wanted = {node.spec.name: node.spec for node in there} | {self.node.name: self.node}
+        platform.apply([wanted[name] for name in sorted(wanted)])
 
     def _is_made(self) -> bool:
         nodes = self.site.platform.nodes()
