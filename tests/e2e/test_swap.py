@@ -12,11 +12,13 @@ import pytest
 from tests.e2e.conftest import NEW, wait_whole
 from tests.e2e.lab import Lab
 from tests.e2e.running import run, running
+from tests.e2e.watching import Pace
 
 pytestmark = [pytest.mark.e2e]
 
-#: Longest time without an acknowledged write through the virtual IP, in seconds.
-MAX_VIP_WRITE_GAP_S = 2.5
+#: Longest time without an acknowledged write through the virtual IP, in seconds, on a machine
+#: that does nothing else; others' work makes it longer, up to so many times.
+MAX_VIP_WRITE_GAP_S, MOST_SLOWNESS = 2.5, 4.0
 
 
 def identities(lab: Lab) -> dict[str, tuple[str, str]]:
@@ -53,19 +55,20 @@ def test_a_swap_that_is_killed_changes_nothing_in_the_zone(zone: Lab):
     traffic = zone.traffic(vip_writes_hz=20.0, member_writes_hz=10.0)
     traffic.start()
     try:
-        with running(zone.command("rollout", config=config)) as command:
-            command.wait_for_line("swap:.*done")
-            command.wait_for_line(r"\] seed ")
-            command.signal(signal.SIGKILL)
-            command.finish()
-        assert zone.servers() == servers
-        assert "by swap" in run(zone.command("status", config=config)).out
-        surge = run(zone.command("plan"))
-        assert surge.status == 4
-        assert "begun as swap" in surge.err
-        finished = run(zone.command("rollout", config=config), timeout_s=300)
-        finished.show("swap, gone on with")
-        assert finished.status == 0, finished.err
+        with Pace() as pace:
+            with running(zone.command("rollout", config=config)) as command:
+                command.wait_for_line("swap:.*done")
+                command.wait_for_line(r"\] seed ")
+                command.signal(signal.SIGKILL)
+                command.finish()
+            assert zone.servers() == servers
+            assert "by swap" in run(zone.command("status", config=config)).out
+            surge = run(zone.command("plan"))
+            assert surge.status == 4
+            assert "begun as swap" in surge.err
+            finished = run(zone.command("rollout", config=config), timeout_s=600)
+            finished.show("swap, gone on with")
+            assert finished.status == 0, finished.err
     finally:
         traffic.stop()
     wait_whole(zone)
@@ -79,6 +82,7 @@ def test_a_swap_that_is_killed_changes_nothing_in_the_zone(zone: Lab):
     gap_s, begin, _ = traffic.writes["vip"].longest_gap()
     print(  # noqa: T201 - for a human to judge
         f"{len(traffic.acknowledged)} acknowledged writes, {traffic.rate():.1f} a second; longest "
-        f"gap of writes through the VIP {gap_s:.2f} s at +{begin - traffic.began:.0f} s"
+        f"gap of writes through the VIP {gap_s:.2f} s at +{begin - traffic.began:.0f} s; this "
+        f"machine {pace.slowness:.1f} times slower than alone"
     )
-    assert gap_s <= MAX_VIP_WRITE_GAP_S
+    assert gap_s <= MAX_VIP_WRITE_GAP_S * min(pace.slowness, MOST_SLOWNESS)
