@@ -133,6 +133,28 @@ def test_a_new_machine_that_never_boots_is_waited_for_and_swapped_back() -> None
     assert_rolled(cluster, BACK)
 
 
+def test_a_machine_that_vanishes_meanwhile_is_made_of_the_new_image_when_its_turn_comes() -> None:
+    goal = wanted(5, "swap")
+    cluster = running_zone(goal)
+    cluster.late_allowed, before, made = 2, cluster.servers, []
+
+    def vanish(what: str) -> None:
+        if what == "after stop z-a3":
+            cluster.kill("z-a5")
+            cluster.machines["z-a5"].reachable = cluster.machines["z-a5"].holds_vip = False
+            cluster.platform.lose("z-a5")
+        if what == "before create z-a5":
+            made.append([n.spec.name for n in cluster.platform.nodes()])
+
+    cluster.at_point = vanish
+    with suppress(OnebatonError):
+        Tool(cluster, goal).roll()
+    Tool(cluster, goal).roll()
+    assert_rolled(cluster, goal)
+    assert cluster.servers == before
+    assert len(made) == 1
+
+
 def test_no_machine_is_destroyed_whose_writes_the_others_lack() -> None:
     """One follower stands still: what is acknowledged is on the leader and on the other one."""
     cluster = running_zone(GOAL)
