@@ -7,11 +7,12 @@ swapped to another image of that release, which was baked before and is in a cha
 import json
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import NEW, wait_whole
 from tests.e2e.lab import Lab
-from tests.e2e.running import run, running
+from tests.e2e.running import run, running, wait_until
 from tests.e2e.watching import Pace
 
 pytestmark = [pytest.mark.e2e]
@@ -19,6 +20,8 @@ pytestmark = [pytest.mark.e2e]
 #: Longest time without an acknowledged write through the virtual IP, in seconds, on a machine
 #: that does nothing else; others' work makes it longer, up to so many times.
 MAX_VIP_WRITE_GAP_S, MOST_SLOWNESS = 2.5, 4.0
+MOST_RUNS = 3
+REFUSED, UNAVAILABLE, DEADLINE = 4, 69, 75
 
 
 def identities(lab: Lab) -> dict[str, tuple[str, str]]:
@@ -43,6 +46,22 @@ def other_image(lab: Lab) -> str:
     return sorted(names)[-1]
 
 
+def go_on(lab: Lab, config: Path) -> None:
+    """Run it to its end.
+
+    On a machine that has too much to do a server may miss heartbeats, or another one be elected
+    than the steered one: a run that stops for it says so, and is repeated as its message asks.
+    """
+    for _ in range(MOST_RUNS):
+        outcome = run(lab.command("rollout", config=config), timeout_s=400)
+        outcome.show("swap, gone on with")
+        if outcome.status == 0:
+            return
+        assert outcome.status in (REFUSED, UNAVAILABLE, DEADLINE), outcome.err
+        wait_until("one leader", lab.leader, timeout_s=90, interval_s=1.0)
+    raise AssertionError(outcome.err)
+
+
 def test_a_swap_that_is_killed_changes_nothing_in_the_zone(zone: Lab):
     before, machines = zone.call(zone.vip, "one.zone.info", 0, False), identities(zone)
     servers, image = zone.servers(), other_image(zone)
@@ -64,11 +83,9 @@ def test_a_swap_that_is_killed_changes_nothing_in_the_zone(zone: Lab):
             assert zone.servers() == servers
             assert "by swap" in run(zone.command("status", config=config)).out
             surge = run(zone.command("plan"))
-            assert surge.status == 4
+            assert surge.status == REFUSED
             assert "begun as swap" in surge.err
-            finished = run(zone.command("rollout", config=config), timeout_s=600)
-            finished.show("swap, gone on with")
-            assert finished.status == 0, finished.err
+            go_on(zone, config)
     finally:
         traffic.stop()
     wait_whole(zone)
