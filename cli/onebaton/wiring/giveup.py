@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from onebaton.model import World
     from onebaton.plan.actions import Plan
     from onebaton.plan.wanted import Wanted
-    from onebaton.views import AbortView, ReportView
+    from onebaton.reports import ReportView
+    from onebaton.views import AbortView
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
 
@@ -46,6 +47,7 @@ def abort(options: Options) -> ReportView:
             # Refused, or found done, before the probe writes anything.
             if not _planned(cluster, given_up, cluster.look()).actions:
                 cluster.goals.forget()
+                cluster.stage_progress.forget()
                 return report(cluster, run, title, (), nothing=("no node of it is there",))
             with probing(cluster) as watch:
                 taken = carry_out(
@@ -56,9 +58,11 @@ def abort(options: Options) -> ReportView:
                     lambda world: _planned(cluster, given_up, world),
                     seen=watch.seen,
                     before=watch.before,
+                    gaps=watch.gaps,
                 )
                 gaps = watch.gaps()
             cluster.goals.forget()
+            cluster.stage_progress.forget()
             return report(cluster, run, title, taken, gaps)
 
 
