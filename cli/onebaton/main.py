@@ -32,6 +32,7 @@ COMMANDS = {
     "replace": "replace a failed or suspect node by a new one from the same image",
     "status": "show the zone, its servers and their nodes",
     "doctor": "examine the zone before a rollout: what stands in the way",
+    "drift": "tell what is not as the configuration says",
     "destroy": "destroy all nodes of the cluster",
     "version": "print the version",
 }

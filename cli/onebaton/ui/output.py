@@ -8,6 +8,7 @@ from dataclasses import asdict
 from onebaton.model import Image
 from onebaton.views import (
     DoctorView,
+    DriftView,
     ImageView,
     PlanView,
     PruneView,
@@ -17,7 +18,16 @@ from onebaton.views import (
 )
 
 #: What commands show.
-View = StatusView | PlanView | ReportView | DoctorView | RehearsalView | ImageView | PruneView
+View = (
+    StatusView
+    | PlanView
+    | ReportView
+    | DoctorView
+    | DriftView
+    | RehearsalView
+    | ImageView
+    | PruneView
+)
 Shown = View | Sequence[Image]
 
 

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from onebaton.model import Health, Image
-from onebaton.ui import diagnosis
+from onebaton.ui import diagnosis, drift
 from onebaton.views import (
     DoctorView,
+    DriftView,
     GapRow,
     ImageRow,
     ImageView,
@@ -52,6 +53,7 @@ def show(
     | PlanView
     | ReportView
     | DoctorView
+    | DriftView
     | RehearsalView
     | ImageView
     | PruneView
@@ -70,6 +72,8 @@ def show(
             parts = _report(what)
         case DoctorView():
             parts = diagnosis.parts(what)
+        case DriftView():
+            parts = drift.parts(what)
         case RehearsalView():
             parts = _rehearsal(what)
         case ImageView():

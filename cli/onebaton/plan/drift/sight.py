@@ -1,0 +1,76 @@
+"""What was seen of a zone that nobody changes, and what a difference is."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from onebaton.examination import Configured
+from onebaton.model import Member, Node, Vip, World
+from onebaton.plan.scene import Scene
+from onebaton.plan.wanted import Wanted
+
+#: What a difference is about, in the order in which they are told.
+Area = Literal["members", "nodes", "images", "terraform", "configuration", "versions", "vip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing that is not as it should be.
+
+    :param place: the server, node or file that it is about.
+    :param expected: what the configuration, or the rest of the zone, says.
+    :param found: what was seen.
+    :param way_back: what the operator can do, in full sentences.
+    """
+
+    area: Area
+    place: str
+    expected: str
+    found: str
+    way_back: str
+
+
+@dataclass(frozen=True)
+class Sight:
+    """All that was seen, and what it is held against.
+
+    :param unbaked: why there is no wanted image; empty if there is one.
+    :param revoked: why images must not be used any more, by digest.
+    :param settings: settings of ``oned.conf`` as they would be written, by server id, e.g.
+        ``RAFT/LOG_RETENTION``.
+    :param configured: configuration files by name of the machine; a text says why they could not
+        be read.
+    :param pending: what Terraform would do to leave everything as it is, a line each.
+    """
+
+    wanted: Wanted
+    world: World
+    vip: Vip
+    unbaked: str
+    revoked: Mapping[str, str]
+    settings: Mapping[int, Mapping[str, str]]
+    configured: Mapping[str, Configured | str]
+    pending: tuple[str, ...]
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The same in the planner's words."""
+        return Scene.of(self.wanted, self.world)
+
+    @cached_property
+    def slot(self) -> str:
+        """The generation that serves: the one that most servers are of."""
+        at = [member.server.address for member in self.world.members]
+
+        def rank(slot: str) -> tuple[int, str]:
+            return (-sum(address in self.wanted.slots[slot] for address in at), slot)
+
+        return min(self.wanted.slots, key=rank)
+
+    @property
+    def own(self) -> Iterator[tuple[Member, Node]]:
+        """Members that run on nodes of this cluster."""
+        for member in self.world.members:
+            if member.node is not None:
+                yield member, member.node

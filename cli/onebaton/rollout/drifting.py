@@ -1,0 +1,101 @@
+"""Reads what a search for drift needs beyond an observation, and tells what was found."""
+
+from collections.abc import Iterator, Mapping
+
+from onebaton.errors import OnebatonError
+from onebaton.model import NodeState, PriorPhase, Vip, World
+from onebaton.plan.drift import Drift, Sight, drift_of
+from onebaton.plan.underway import Goal, half_done
+from onebaton.plan.wanted import Condemned, Wanted
+from onebaton.ports import Configurations, Platform
+from onebaton.views import DriftRow, DriftView
+
+
+def look_closer(
+    wanted: Wanted,
+    world: World,
+    platform: Platform,
+    configurations: Configurations,
+    *,
+    vip: Vip,
+    unbaked: str,
+    revoked: Mapping[str, str],
+) -> Sight:
+    """Read the nodes' files, and ask the platform what it would do to leave all as it is.
+
+    :param unbaked: why there is no wanted image; empty if there is one.
+    :param revoked: why images must not be used any more, by digest.
+    """
+    own = [member for member in world.members if member.node is not None]
+    there = [
+        m.host for m in own if m.node is not None and m.node.state is NodeState.RUNNING and m.facts
+    ]
+    return Sight(
+        wanted=wanted,
+        world=world,
+        vip=vip,
+        unbaked=unbaked,
+        revoked=revoked,
+        settings={m.server.id: configurations.settings(server_id=m.server.id) for m in own},
+        configured=configurations.read(there),
+        pending=_pending(platform, world),
+    )
+
+
+def _pending(platform: Platform, world: World) -> tuple[str, ...]:
+    """What it would do to leave the nodes as they are; why it could not, where it could not."""
+    if not world.nodes:
+        return ()
+    try:
+        return platform.pending([node.spec for node in world.nodes])
+    except OnebatonError as error:
+        return (": ".join([error.message, *error.details[:1]]),)
+
+
+def drift_view(
+    sight: Sight, observed_at: float, *, goal: Goal | None, condemned: Condemned | None
+) -> DriftView:
+    """What was found, and what of it is expected.
+
+    :param goal: of the rollout that did not come to its end.
+    :param condemned: the machine that is being replaced.
+    """
+    return DriftView(
+        zone_name=sight.world.zone.name,
+        to_version=sight.wanted.image.version,
+        observed_at=observed_at,
+        rows=tuple(_row(found) for found in drift_of(sight)),
+        notes=tuple(_expected(sight.world, goal, condemned)),
+    )
+
+
+def _row(found: Drift) -> DriftRow:
+    return DriftRow(
+        area=found.area,
+        place=found.place,
+        expected=found.expected,
+        found=found.found,
+        way_back=found.way_back,
+    )
+
+
+def _expected(world: World, goal: Goal | None, condemned: Condemned | None) -> Iterator[str]:
+    """Why there is drift that nobody has to look into, a sentence each."""
+    prior = world.prior
+    if prior is not None and prior.phase is PriorPhase.CUTTING:
+        yield (
+            f"a cut-over to {prior.node} is under way: drift is expected until `onebaton rollout` "
+            "has finished it, or `onebaton rollback` has taken it back"
+        )
+    elif goal is not None and (nodes := half_done(goal, world)):
+        names = ", ".join(node.spec.name for node in nodes)
+        yield (
+            f"a rollout to {goal.image} ({goal.version}) is half-done, with {names} of the new "
+            "generation: drift is expected until `onebaton rollout` has finished it, or "
+            "`onebaton abort` has given it up"
+        )
+    if condemned is not None:
+        yield (
+            f"{condemned.name} is being replaced: drift is expected until `onebaton replace "
+            f"{condemned.name}` has come to its end"
+        )
