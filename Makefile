@@ -8,6 +8,8 @@ SHELL := /bin/bash
 CONFIG ?= cluster.yaml
 VERSION ?=
 ACCEPT ?=
+PLAN ?=
+MARKDOWN ?=
 YES ?=
 PYTHON ?= python3
 VENV := .venv
@@ -18,13 +20,13 @@ STAMP := $(VENV)/.installed
 # What Debian 12 has. mariadb-server-core is the server without a service: tests run it.
 PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
             openssh-client zstd dpkg-dev python3-venv mariadb-server-core mariadb-client \
-            python3-mysqldb busybox-static
+            python3-mysqldb busybox-static git curl jq shellcheck
 
 args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 # Tables that may lose rows in a cut-over, by name.
 losses = $(foreach table,$(ACCEPT),--accept-loss $(table))
 
-.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test test-faults test-schedules unit lint bench clean
+.PHONY: help programs setup check bake plan rehearse rollout rollback finalize status doctor drift demo test test-faults test-schedules unit lint bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,14 +44,17 @@ $(STAMP): pyproject.toml tests/setup.sh
 bake: setup ## Bake an image            (VERSION=6.10.5 CONFIG=cluster.yaml)
 	@$(ONEBATON) bake $(args)
 
-plan: setup ## Show what a rollout would do; status 3 when there is something
-	@$(ONEBATON) plan $(args) $(losses)
+check: setup ## Check the configuration        (CONFIG=cluster.yaml)
+	@$(ONEBATON) config check $(args)
+
+plan: setup ## Show what a rollout would do; status 3 when there is something (PLAN=plan.json MARKDOWN=plan.md)
+	@$(ONEBATON) plan $(args) $(losses) $(if $(PLAN),--out $(PLAN)) $(if $(MARKDOWN),--markdown $(MARKDOWN))
 
 rehearse: setup ## Try a change of the schema on a copy (ACCEPT="document_pool …")
 	@$(ONEBATON) rehearse $(args) $(losses)
 
-rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=…)
-	@$(ONEBATON) rollout $(args) $(losses)
+rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=…; PLAN=plan.json: that plan and no other)
+	@$(ONEBATON) rollout $(args) $(losses) $(if $(PLAN),--plan $(PLAN))
 
 rollback: setup ## Take the last cut-over back (YES=1: do not ask)
 	@$(ONEBATON) rollback --config $(CONFIG) $(if $(YES),--yes)
@@ -59,6 +64,12 @@ finalize: setup ## Give up the generation that a cut-over left (YES=1: do not as
 
 status: setup ## Show the zone and its nodes
 	@$(ONEBATON) status $(args)
+
+doctor: setup ## Is the zone fit for a rollout? Status 4 when it is not
+	@$(ONEBATON) doctor $(args)
+
+drift: setup ## Is everything as configured? Status 3 when it is not
+	@$(ONEBATON) drift $(args)
 
 demo: setup ## The main job on this machine: bake, bootstrap, roll under writes
 	@$(BIN)/python -m tests.e2e.demo

@@ -26,6 +26,7 @@ case $status in
 esac
 {
   printf '<!-- onebaton-report zone=%s -->\n' "$ONEBATON_ZONE"
+  # shellcheck disable=SC2016 # those are Markdown's
   printf '### `onebaton %s` on zone %s %s\n\n' "$1" "$ONEBATON_ZONE" "$outcome"
   printf '[The whole run, with its report](%s)\n\n' "$RUN_URL"
 } > report.md
