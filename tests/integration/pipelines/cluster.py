@@ -93,8 +93,11 @@ def merge(origin: Path) -> str:
     return git(origin, "rev-parse", "main")
 
 
-def plans(machine: Machine, text: str = "first") -> None:
-    """There is something to do."""
+def plans(machine: Machine, text: str = "first", *, real: bool = False) -> None:
+    """There is something to do.
+
+    :param real: the configuration is checked for real.
+    """
     machine.play(
         {
             "bake": {"out": "baked"},
@@ -103,7 +106,8 @@ def plans(machine: Machine, text: str = "first") -> None:
                 "out": "12 steps",
                 "writes": {"--out": f'{{"plan": "{text}"}}', "--markdown": f"{PLAN}\n{text} plan"},
             },
-        }
+        },
+        real=real,
     )
 
 

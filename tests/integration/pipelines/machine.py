@@ -77,8 +77,12 @@ class Machine:
         path.write_text(text)
         path.chmod(0o755)
 
-    def play(self, told: dict[str, dict]) -> None:
-        """What commands that need a zone write, print, and end with."""
+    def play(self, told: dict[str, dict], *, real: bool = False) -> None:
+        """What commands that need a zone write, print, and end with.
+
+        :param real: ``version`` and ``config check`` are the real ones; they take their time.
+        """
+        told = told if real else {"version": {}, "config": {}, **told}
         (self.folder / "told.json").write_text(json.dumps(told))
         (self.folder / "calls").write_text("")
         (self.folder / "carried-out").unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def test_the_life_of_a_pull_request(github):
     for number in range(120):
         github.service.write("somebody", f"comment {number}")
     head = branch(github)
-    plans(github.machine)
+    plans(github.machine, real=True)
     github.variables = {
         "ONEBATON_AWS_PLAN_ROLE": "arn:aws:iam::1:role/plan",
         "ONEBATON_AWS_REGION": "eu-central-1",
@@ -134,7 +134,7 @@ def test_a_plan_that_is_refused_is_told_and_leaves_nothing_to_run(github):
 
 def test_a_configuration_with_mistakes_gets_no_further(github):
     head = branch(github, "six")
-    plans(github.machine)
+    plans(github.machine, real=True)
     jobs = github.pull_request(head)
     assert (jobs["check"].outcome, jobs["plan"].outcome) == ("failure", "skipped")
     assert "image.version" in jobs["check"].output
@@ -167,7 +167,7 @@ def test_what_nobody_reviewed_does_not_run(github):
 
 
 def test_a_forks_pull_request_is_checked_and_gets_no_further(github):
-    plans(github.machine)
+    plans(github.machine, real=True)
     jobs = github.pull_request(branch(github), fork=True)
     assert (jobs["check"].outcome, jobs["plan"].outcome) == ("success", "skipped")
     assert {call[0] for call in github.machine.calls} == {"version", "config"}
@@ -228,6 +228,7 @@ def test_the_night(github, doctor, drift, worst):
 
 def test_what_pip_installs(github):
     """Where nothing else can be played: on a fork's pull request."""
+    plans(github.machine, real=True)
     wheel = github.machine.wheel()
     require(github.origin, str(wheel))
     commit(github.origin, "Another onebaton")

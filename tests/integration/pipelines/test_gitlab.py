@@ -64,7 +64,7 @@ def test_the_life_of_a_merge_request(gitlab):
     head = branch(gitlab.origin, gitlab.machine)
     gitlab.variables["ONEBATON_AWS_PLAN_ROLE"] = "arn:aws:iam::1:role/plan"
     for text in ("first", "second"):
-        plans(gitlab.machine, text)
+        plans(gitlab.machine, text, real=text == "first")
         ended = gitlab.merge_request(head)
         assert [job.status for job in ended.values()] == [0, 0], ended[PLANNING].output
         assert gitlab.service.by("bot") == [f"{PLAN}\n{text} plan"]
