@@ -331,7 +331,15 @@ def test_files_without_the_images_own_are_compared_between_machines():
     assert site.drift() == ()
     changed(site)
     (one,) = site.drift()
-    assert (one.place, one.expected) == ("z-a2:/etc/one/oned.conf", "LOG as on z-a1, z-a3")
+    assert (one.place, one.expected) == ("z-a2:/etc/one/oned.conf", "the same LOG as on z-a1, z-a3")
+
+
+def test_where_nobody_can_say_who_is_right_all_are_named():
+    site = at_rest()
+    remotes(site)
+    del site.machines["z-a3"]
+    (one,) = site.drift()
+    assert (one.place, one.found) == ("/var/lib/one/remotes/hooks", "z-a1 against z-a2")
 
 
 def test_machines_of_two_images_are_not_compared():

@@ -65,7 +65,7 @@ def write(system: System, config: Path, *, force: bool) -> Made:
     there = [str(path.relative_to(root)) for path in new if path.exists()]
     if there and not force:
         raise UsageError(
-            f"{there[0]} is there already, and another" + (" (and more)" if there[1:] else ""),
+            "files of the pipeline are there already, and are others than would be written",
             details=there,
             resolution="Look at what would be lost, then say --force.",
         )
@@ -79,7 +79,9 @@ def write(system: System, config: Path, *, force: bool) -> Made:
                 resolution="Make it writable, then run the same command again.",
             ) from None
     included = next(name for name in files if name.endswith(".yml")) if has_entry else ""
-    needs = (*_of_entry(included), *_of_config(cluster, root), *_OF_SYSTEM[system])
+    podman = _PODMAN if cluster.platform.kind == "podman" else ""
+    of_system = (text.format(podman=podman) for text in _OF_SYSTEM[system])
+    needs = (*_of_entry(included), *_of_config(cluster, root), *of_system)
     return Made(tuple(sorted(new)), needs)
 
 
@@ -185,8 +187,7 @@ _RUNNER = (
 _PODMAN = ", for podman as root on the machine of the nodes"
 _OF_SYSTEM: dict[System, tuple[str, ...]] = {
     "github": (
-        _RUNNER.format(podman=_PODMAN) + " Its label is the variable ONEBATON_RUNNER (default: "
-        "self-hosted).",
+        _RUNNER + " Its label is the variable ONEBATON_RUNNER (default: self-hosted).",
         "An environment (variable ONEBATON_ENVIRONMENT, default: onebaton) with its required "
         "reviewers, for the branch main only; protect main: pull requests, with the check `plan`.",
         "On AWS: the variables ONEBATON_AWS_REGION, ONEBATON_AWS_PLAN_ROLE (trusts this "
@@ -198,7 +199,7 @@ _OF_SYSTEM: dict[System, tuple[str, ...]] = {
         "keeps pull requests from baking.",
     ),
     "gitlab": (
-        _RUNNER.format(podman=_PODMAN) + " Its tag is the CI/CD variable ONEBATON_RUNNER.",
+        _RUNNER + " Its tag is the CI/CD variable ONEBATON_RUNNER.",
         "The default branch protected, and the environment onebaton-ZONE protected with its "
         "approvals, where your edition has them.",
         "A pipeline schedule for the nightly doctor and drift.",

@@ -125,21 +125,30 @@ def _between(sight: Sight) -> Iterator[Drift]:
     for machines in of_image.values():
         files = {name: dict(found.files) for name, found in machines.items()}
         for path, groups in differing(files):
-            yield from _odd(path, groups, f"the same content as on {', '.join(groups[0])}")
+            yield from _odd(path, groups, "the same content")
         statements = {n: dict(f.statements) for n, f in machines.items() if not f.packaged}
         for statement, groups in differing(statements):
-            yield from _odd(
-                "/etc/one/oned.conf", groups, f"{statement} as on {', '.join(groups[0])}"
-            )
+            yield from _odd("/etc/one/oned.conf", groups, f"the same {statement}")
 
 
-def _odd(path: str, groups: list[list[str]], expected: str) -> Iterator[Drift]:
+def _odd(path: str, groups: list[list[str]], same: str) -> Iterator[Drift]:
+    """Those that are not as most are; all of them where nobody can say which ones are right."""
+    if len(groups[0]) == len(groups[1]):
+        yield Drift(
+            "configuration",
+            path,
+            f"{same} everywhere",
+            " against ".join(", ".join(names) for names in groups),
+            "Decide which one is right: put it into a script of image.scripts and bake, or "
+            "`onebaton replace` the other.",
+        )
+        return
     for names in groups[1:]:
         for name in names:
             yield Drift(
                 "configuration",
                 f"{name}:{path}",
-                expected,
+                f"{same} as on {', '.join(groups[0])}",
                 "another content",
                 "Decide which one is right: put it into a script of image.scripts and bake, or "
                 f"`onebaton replace {name}`.",
