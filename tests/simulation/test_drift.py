@@ -37,6 +37,7 @@ def look(cluster: SimulatedCluster, goal: Wanted, *, is_rolling: bool = False) -
         world,
         cluster.platform,
         FakeConfigurations(files),
+        cluster.api,
         vip=VIP,
         unbaked="",
         revoked={},

@@ -7,6 +7,7 @@ import pytest
 from tests.fakes.configurations import VIP, FakeConfigurations, as_written, decided
 from tests.fakes.platform import FakePlatform
 from tests.fakes.worlds import ELSEWHERE, Lab, image, next_release, wanted, zone
+from tests.fakes.zone import FakeServer, FakeZoneApi
 
 from onebaton.errors import RefusedError
 from onebaton.examination import Configured
@@ -31,6 +32,7 @@ class Place:
     unbaked: str = ""
     revoked: dict[str, str] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
+    strangers: dict[str, str] = field(default_factory=dict)
     seen: list[Callable[[World], World]] = field(default_factory=list)
 
     def member(self, place: int, **changes: object) -> None:
@@ -95,6 +97,7 @@ class Place:
                 settings={m.server.id: decided(m.server.id) for m in world.members},
                 configured=self.machines,
                 pending=self.pending,
+                strangers=self.strangers,
             )
         )
 
@@ -165,6 +168,10 @@ def would_not_come_back(p: Place) -> None:
 
 def left_over(p: Place) -> None:
     p.lab.do(Provision((p.goal.specs("b")[0],)))
+
+
+def stranger(p: Place) -> None:
+    p.strangers["10.0.0.22"] = "oned 5.12.0"
 
 
 def unbaked(p: Place) -> None:
@@ -255,6 +262,7 @@ KINDS = [
     (masked, "nodes", "z-a2", "opennebula.service enabled", "masked"),
     (would_not_come_back, "nodes", "z-a2", "opennebula.service enabled", "disabled"),
     (left_over, "nodes", "z-b1", "generation a serves", "running, outside of the zone"),
+    (stranger, "nodes", "10.0.0.22", "nobody", "oned 5.12.0"),
     (unbaked, "images", "catalogue", "an image of OpenNebula 6.10.0", "no image"),
     (revoked, "images", "z-a1", "may be used", "which was revoked: a hole"),
     (newer_image, "images", "z-a3", "onebaton/z:6.10.5 (6.10.5)", "onebaton/z:6.10.0"),
@@ -361,13 +369,17 @@ def test_a_word_for_no_leader_with_two():
 # What is under way, and what is kept
 
 
-def view(site: Place, *, goal=None, condemned=None):
+def view(site: Place, *others: FakeServer, goal=None, condemned=None):
     world = site.world
     specs = [node.spec for node in world.nodes]
     platform = FakePlatform({spec.image: spec.image_digest for spec in specs})
     platform.apply(specs)
     configurations = FakeConfigurations(site.machines)
-    sight = look_closer(site.goal, world, platform, configurations, vip=VIP, unbaked="", revoked={})
+    api = FakeZoneApi(*others)
+    sight = look_closer(
+        site.goal, world, platform, configurations, api, vip=VIP, unbaked="", revoked={}
+    )
+    assert {method for method, _ in api.calls} == {"version"}
     return drift_view(sight, 5.0, goal=goal, condemned=condemned), configurations
 
 
@@ -447,6 +459,12 @@ def test_only_machines_that_answer_are_read_and_nothing_is_changed():
     assert told.notes == ()
 
 
+def test_whoever_answers_at_a_free_address_is_a_stranger():
+    there = FakeServer(0, "theirs", "http://10.0.0.22:2633/RPC2")
+    told, _ = view(at_rest(), there)
+    assert [(row.place, row.found) for row in told.rows] == [("10.0.0.22", f"oned {there.version}")]
+
+
 def test_a_platform_that_could_not_do_it_says_so():
     site = at_rest()
 
@@ -459,6 +477,7 @@ def test_a_platform_that_could_not_do_it_says_so():
         site.world,
         Refuses({}),
         FakeConfigurations(site.machines),
+        FakeZoneApi(),
         vip=VIP,
         unbaked="",
         revoked={},

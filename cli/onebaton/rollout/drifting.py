@@ -1,13 +1,14 @@
 """Reads what a search for drift needs beyond an observation, and tells what was found."""
 
+import concurrent.futures
 from collections.abc import Iterator, Mapping
 
-from onebaton.errors import OnebatonError
+from onebaton.errors import OnebatonError, RefusedError, UnavailableError
 from onebaton.model import NodeState, PriorPhase, Vip, World
 from onebaton.plan.drift import Drift, Sight, drift_of
 from onebaton.plan.underway import Goal, half_done
 from onebaton.plan.wanted import Condemned, Wanted
-from onebaton.ports import Configurations, Platform
+from onebaton.ports import Configurations, Platform, ZoneApi
 from onebaton.views import DriftRow, DriftView
 
 
@@ -16,13 +17,16 @@ def look_closer(
     world: World,
     platform: Platform,
     configurations: Configurations,
+    api: ZoneApi,
     *,
     vip: Vip,
     unbaked: str,
     revoked: Mapping[str, str],
 ) -> Sight:
-    """Read the nodes' files, and ask the platform what it would do to leave all as it is.
+    """Read the nodes' files, ask the platform what it would do to leave all as it is, and see
+    who answers where nobody should.
 
+    :param api: with a short deadline: nobody is expected to answer.
     :param unbaked: why there is no wanted image; empty if there is one.
     :param revoked: why images must not be used any more, by digest.
     """
@@ -39,6 +43,7 @@ def look_closer(
         settings={m.server.id: configurations.settings(server_id=m.server.id) for m in own},
         configured=configurations.read(there),
         pending=_pending(platform, world),
+        strangers=_strangers(api, wanted, world),
     )
 
 
@@ -50,6 +55,28 @@ def _pending(platform: Platform, world: World) -> tuple[str, ...]:
         return platform.pending([node.spec for node in world.nodes])
     except OnebatonError as error:
         return (": ".join([error.message, *error.details[:1]]),)
+
+
+def _strangers(api: ZoneApi, wanted: Wanted, world: World) -> dict[str, str]:
+    """What answers at addresses of ours where there is neither a node nor a server."""
+    taken = {node.spec.address for node in world.nodes}
+    taken |= {member.server.address for member in world.members}
+    free = [a for addresses in wanted.slots.values() for a in addresses if a not in taken]
+    if not free:
+        return {}
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(free), 32)) as pool:
+        answers = pool.map(lambda address: _answer(api, wanted.endpoint(address)), free)
+        return {address: found for address, found in zip(free, answers, strict=True) if found}
+
+
+def _answer(api: ZoneApi, endpoint: str) -> str:
+    """What answers there; empty if nobody does."""
+    try:
+        return f"oned {api.version(endpoint)}"
+    except UnavailableError:
+        return ""
+    except RefusedError:
+        return "an oned with another user and password"
 
 
 def drift_view(

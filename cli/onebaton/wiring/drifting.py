@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
 
+#: Deadline of a question to an address that nobody should have.
+STRANGER_S = 2.0
+
 
 def drift(options: Options) -> DriftView:
     """Hold the zone and its machines against the configuration. Changes nothing."""
@@ -29,6 +32,7 @@ def drift(options: Options) -> DriftView:
             world,
             cluster.platform,
             _configurations(cluster),
+            cluster.bounded_api(STRANGER_S, connect_timeout_s=STRANGER_S / 2),
             vip=cluster.config.zone.vip.to_model(),
             unbaked=unbaked,
             revoked=cluster.revoked,

@@ -42,6 +42,7 @@ class Sight:
     :param configured: configuration files by name of the machine; a text says why they could not
         be read.
     :param pending: what Terraform would do to leave everything as it is, a line each.
+    :param strangers: what answers at addresses of ours that nobody should have, by address.
     """
 
     wanted: Wanted
@@ -52,6 +53,7 @@ class Sight:
     settings: Mapping[int, Mapping[str, str]]
     configured: Mapping[str, Configured | str]
     pending: tuple[str, ...]
+    strangers: Mapping[str, str]
 
     @cached_property
     def scene(self) -> Scene:

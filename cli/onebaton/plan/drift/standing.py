@@ -111,6 +111,14 @@ def nodes(sight: Sight) -> Iterator[Drift]:
         if node.spec.address in names:
             continue
         yield from _kept(sight, node) if node.spec.name in kept else _surplus(sight, node)
+    for address, found in sight.strangers.items():
+        yield Drift(
+            "nodes",
+            address,
+            "nobody: the configuration keeps it for a node",
+            found,
+            "Find out whose machine that is, and stop it; or correct network.generations.",
+        )
 
 
 def _standing(sight: Sight, node: Node, member: Member | None) -> Iterator[Drift]:
