@@ -62,27 +62,6 @@ class Examination:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
-    """A machine's configuration files as they are now, as found in one read-only round trip.
-
-    :param settings: of ``oned.conf``, those that a zone decides about, e.g.
-        ``("RAFT/LOG_RETENTION", "250000")`` or ``("PORT", "2633")``; never a password.
-    :param statements: name of every other statement of ``oned.conf`` and a digest of all its
-        values, ordered by name.
-    :param packaged: the same of the file as the image brought it; empty if none was kept.
-    :param monitor_address: NETWORK/MONITOR_ADDRESS of ``monitord.conf``.
-    :param files: what lies in ``/etc/one`` and ``/var/lib/one/remotes`` besides, by path, each
-        with a digest over everything below it, ordered by path.
-    """
-
-    settings: tuple[tuple[str, str], ...]
-    statements: tuple[tuple[str, str], ...]
-    packaged: tuple[tuple[str, str], ...]
-    monitor_address: str | None
-    files: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What a server said of itself when it was asked again.
 

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from onebaton.examination import Configured, Examination, Transients
+from onebaton.drift import Configured
+from onebaton.examination import Examination, Transients
 from onebaton.model import (
     FrontEndFacts,
     Host,

@@ -248,38 +248,6 @@ class DoctorView:
 
 
 @dataclass(frozen=True, slots=True)
-class DriftRow:
-    """One thing that is not as it should be.
-
-    :param area: members, nodes, images, terraform, configuration, versions or vip.
-    :param place: the server, node or file that it is about.
-    :param expected: what the configuration, or the rest of the zone, says.
-    :param way_back: what the operator can do.
-    """
-
-    area: str
-    place: str
-    expected: str
-    found: str
-    way_back: str
-
-
-@dataclass(frozen=True, slots=True)
-class DriftView:
-    """What is not as the configuration says.
-
-    :param rows: by area and place; none where there is no drift.
-    :param notes: why there is drift that is expected, a sentence each.
-    """
-
-    zone_name: str
-    to_version: str
-    observed_at: float
-    rows: tuple[DriftRow, ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class TableRow:
     """A table before and after the migration; ``None`` where there is no such table.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from onebaton.examination import Configured
+from onebaton.drift import Configured
 from onebaton.model import Host, Vip
 
 VIP = Vip("10.0.0.100", 24, "eth0")

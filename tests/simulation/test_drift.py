@@ -12,10 +12,10 @@ from tests.fakes.simulated import SimulatedCluster, nobody_looks
 from tests.fakes.simulated_tool import OLD, AtOnce, Tool, running_zone
 from tests.fakes.worlds import wanted
 
+from onebaton.drift import DriftView
 from onebaton.plan.underway import goal_of
 from onebaton.plan.wanted import Condemned, Wanted
 from onebaton.rollout.drifting import drift_view, look_closer
-from onebaton.views import DriftView
 
 REST, GOAL = wanted(3, of=OLD), wanted(3)
 

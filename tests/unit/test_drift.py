@@ -9,11 +9,11 @@ from tests.fakes.platform import FakePlatform
 from tests.fakes.worlds import ELSEWHERE, Lab, image, next_release, wanted, zone
 from tests.fakes.zone import FakeServer, FakeZoneApi
 
+from onebaton.drift import Configured, Drift
 from onebaton.errors import RefusedError
-from onebaton.examination import Configured
 from onebaton.model import Health, NodeState, Prior, PriorPhase, RaftState, Schema, World
 from onebaton.plan.actions import CutOver, Destroy, Provision
-from onebaton.plan.drift import Drift, Sight, drift_of
+from onebaton.plan.drift import Sight, drift_of
 from onebaton.plan.roll import plan_roll
 from onebaton.plan.underway import goal_of
 from onebaton.plan.wanted import Condemned, Wanted

@@ -13,6 +13,7 @@ import pytest
 
 from onebaton import main, wiring
 from onebaton.commands import options
+from onebaton.drift import Drift, DriftView
 from onebaton.errors import (
     ConfigError,
     DeadlineError,
@@ -30,8 +31,6 @@ from onebaton.model import Image, Schema
 from onebaton.ui.messages import error_block
 from onebaton.views import (
     AbortView,
-    DriftRow,
-    DriftView,
     FinalView,
     PlanRow,
     PlanView,
@@ -249,7 +248,7 @@ def test_destroy_asks_and_where_nobody_can_answer_refuses(
 
 @pytest.mark.parametrize(("rows", "status"), [(0, 0), (2, 3)])
 def test_drift_ends_with_its_own_status(rows, status, monkeypatch, capsys):
-    row = DriftRow("vip", "10.0.0.100/24", "on n1", "on n2", "Take it off.")
+    row = Drift("vip", "10.0.0.100/24", "on n1", "on n2", "Take it off.")
     view = DriftView("lab", "6.10.5", 1.0, (row,) * rows, ("half-done",))
     monkeypatch.setattr(wiring, "drift", lambda _options: view)
     assert main.main(["drift", "--json"]) == status

@@ -9,8 +9,8 @@ from onebaton.adapters import nodefiles, onedconf
 from onebaton.adapters.nodeconfig import ZoneSettings
 from onebaton.adapters.templates import Templates
 from onebaton.config import DatabaseConfig, OnedConfig
+from onebaton.drift import Configured
 from onebaton.errors import StepFailedError
-from onebaton.examination import Configured
 from onebaton.model import Vip
 
 ZONE = ZoneSettings(0, Vip("10.0.0.100", 24, "eth0"), 2633)

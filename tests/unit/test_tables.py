@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from onebaton.drift import Drift, DriftView
 from onebaton.model import Image, Schema
 from onebaton.ui import tables
 from onebaton.views import (
     DiagnosisRow,
     DoctorView,
-    DriftRow,
-    DriftView,
     GapRow,
     MemberRow,
     NodeRow,
@@ -205,9 +204,9 @@ def test_the_doctor_tells_the_worst_first_and_the_way_out_of_each():
 
 def test_drift_is_told_by_area_with_the_way_back():
     rows = (
-        DriftRow("nodes", "z-a2", "running", "stopped [off]", "Start it."),
-        DriftRow("nodes", "z-a3", "running", "stopped", "Start it too."),
-        DriftRow("vip", "10.0.0.100/24", "on z-a1", "on z-a2", "Take it off."),
+        Drift("nodes", "z-a2", "running", "stopped [off]", "Start it."),
+        Drift("nodes", "z-a3", "running", "stopped", "Start it too."),
+        Drift("vip", "10.0.0.100/24", "on z-a1", "on z-a2", "Take it off."),
     )
     shown = io.StringIO()
     tables.show(DriftView("cloud", "6.10.5", 0.0, rows, ("a rollout is half-done",)), shown)

@@ -15,8 +15,8 @@ from onebaton.adapters import nodeconfig, onedconf
 from onebaton.adapters.examination import STATEMENTS
 from onebaton.adapters.ssh import Ssh
 from onebaton.config import DatabaseConfig, OnedConfig
+from onebaton.drift import Configured
 from onebaton.errors import OnebatonError, StepFailedError
-from onebaton.examination import Configured
 from onebaton.model import Host, Secret
 
 TIMEOUT_S = 60.0

@@ -3,13 +3,13 @@
 import concurrent.futures
 from collections.abc import Iterator, Mapping
 
+from onebaton.drift import DriftView
 from onebaton.errors import OnebatonError, RefusedError, UnavailableError
 from onebaton.model import NodeState, PriorPhase, Vip, World
-from onebaton.plan.drift import Drift, Sight, drift_of
+from onebaton.plan.drift import Sight, drift_of
 from onebaton.plan.underway import Goal, half_done
 from onebaton.plan.wanted import Condemned, Wanted
 from onebaton.ports import Configurations, Platform, ZoneApi
-from onebaton.views import DriftRow, DriftView
 
 
 def look_closer(
@@ -91,18 +91,8 @@ def drift_view(
         zone_name=sight.world.zone.name,
         to_version=sight.wanted.image.version,
         observed_at=observed_at,
-        rows=tuple(_row(found) for found in drift_of(sight)),
+        rows=drift_of(sight),
         notes=tuple(_expected(sight.world, goal, condemned)),
-    )
-
-
-def _row(found: Drift) -> DriftRow:
-    return DriftRow(
-        area=found.area,
-        place=found.place,
-        expected=found.expected,
-        found=found.found,
-        way_back=found.way_back,
     )
 
 

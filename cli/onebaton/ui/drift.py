@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onebaton.views import DriftRow, DriftView
+from onebaton.drift import Drift, DriftView
 
 
 def parts(view: DriftView) -> Iterator[RenderableType]:
@@ -28,7 +28,7 @@ def parts(view: DriftView) -> Iterator[RenderableType]:
         yield Text("no drift: everything is as configured", style="bold green")
 
 
-def _grid(row: DriftRow) -> Table:
+def _grid(row: Drift) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(justify="right", style="dim", min_width=10)
     grid.add_column(overflow="fold")

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from onebaton.drift import DriftView
 from onebaton.model import Image
 from onebaton.views import (
     DoctorView,
-    DriftView,
     ImageView,
     PlanView,
     PruneView,

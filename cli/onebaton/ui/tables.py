@@ -10,11 +10,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onebaton.drift import DriftView
 from onebaton.model import Health, Image
 from onebaton.ui import diagnosis, drift
 from onebaton.views import (
     DoctorView,
-    DriftView,
     GapRow,
     ImageRow,
     ImageView,

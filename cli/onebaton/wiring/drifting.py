@@ -8,8 +8,8 @@ from onebaton.errors import RefusedError
 from onebaton.wiring.running import opened
 
 if TYPE_CHECKING:
+    from onebaton.drift import DriftView
     from onebaton.ports import Configurations
-    from onebaton.views import DriftView
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
 

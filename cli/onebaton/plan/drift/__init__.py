@@ -6,10 +6,11 @@ a machine that does not answer may be anything.
 
 from collections.abc import Callable, Iterator
 
+from onebaton.drift import Drift
 from onebaton.plan.drift import content, standing
-from onebaton.plan.drift.sight import Area, Drift, Sight
+from onebaton.plan.drift.sight import Sight
 
-__all__ = ["Area", "Drift", "Sight", "drift_of"]
+__all__ = ["Sight", "drift_of"]
 
 _JUDGES: tuple[Callable[[Sight], Iterator[Drift]], ...] = (
     standing.members,

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from onebaton.examination import Configured
+from onebaton.drift import Configured, Drift
 from onebaton.model import UNKNOWN_SCHEMA, Member
 from onebaton.plan.diagnosis.machines import differing
-from onebaton.plan.drift.sight import Drift, Sight
+from onebaton.plan.drift.sight import Sight
 from onebaton.plan.versions import version_key
 
 

@@ -1,34 +1,13 @@
-"""What was seen of a zone that nobody changes, and what a difference is."""
+"""What was seen of a zone that nobody changes, and what it is held against."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-from onebaton.examination import Configured
+from onebaton.drift import Configured
 from onebaton.model import Member, Node, Vip, World
 from onebaton.plan.scene import Scene
 from onebaton.plan.wanted import Wanted
-
-#: What a difference is about, in the order in which they are told.
-Area = Literal["members", "nodes", "images", "terraform", "configuration", "versions", "vip"]
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """One thing that is not as it should be.
-
-    :param place: the server, node or file that it is about.
-    :param expected: what the configuration, or the rest of the zone, says.
-    :param found: what was seen.
-    :param way_back: what the operator can do, in full sentences.
-    """
-
-    area: Area
-    place: str
-    expected: str
-    found: str
-    way_back: str
 
 
 @dataclass(frozen=True)

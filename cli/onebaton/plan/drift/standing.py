@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from onebaton.drift import Drift
 from onebaton.model import Health, Member, Node, NodeState, PriorPhase
-from onebaton.plan.drift.sight import Drift, Sight
+from onebaton.plan.drift.sight import Sight
 from onebaton.plan.seen import parked
 
 
