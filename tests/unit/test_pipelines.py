@@ -1,8 +1,11 @@
 """Where workflows are written, what they are called, and what an operator is told to do."""
 
+import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from onebaton.adapters import pipelines
 from onebaton.adapters.configfile import load
@@ -92,6 +95,55 @@ def test_actions_are_pinned_and_few():
     }
     assert len(actions) == 4
     assert all(action.partition("@v")[2].count(".") == 2 for action in actions)
+
+
+#: The parts that the workflows put together are all there.
+REVIEWED = all(
+    importlib.util.find_spec(f"onebaton.{part}") is not None
+    for part in ("commands.continue", "commands.report", "plan.artefact")
+)
+#: What the workflows run: a part of their text, and the words that come of it.
+COMMAND_LINES = (
+    ("onebaton version", "version"),
+    ("onebaton config check --without-files", "config check --without-files"),
+    ("onebaton config check\n", "config check"),
+    ("onebaton bake --plain", "bake --plain"),
+    ('onebaton plan --plain "${arguments[@]}"', "plan --plain --out p --markdown m --sign-key k"),
+    ("rollout.sh rollout --plan plan.json --plain", "rollout --plan plan.json --plain"),
+    ('rollout.sh continue --as "$GITHUB_ACTOR" --plain', "continue --as op --plain"),
+    ('rollout.sh "$COMMAND" --yes --plain', "abort --yes --plain"),
+    ('rollout.sh "$COMMAND" --yes --plain', "rollback --yes --plain"),
+    ('rollout.sh "$COMMAND" --yes --plain', "finalize --yes --plain"),
+    ('onebaton report last --format json --out "$1"', "report last --format json --out r.json"),
+    ("onebaton report last --format html --out report.html", "report last --format html --out r"),
+    ("onebaton report last --format md --out report.body.md", "report last --format md --out r"),
+    ('onebaton "$command" --plain', "doctor --plain"),
+    ('onebaton "$command" --plain', "drift --plain"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), COMMAND_LINES, ids=[words for _, words in COMMAND_LINES]
+)
+def test_the_commands_take_what_the_workflows_say(text, words):
+    files = pipelines.render("github", Path("cluster.yaml"), "lab")
+    assert any(text in content for content in files.values())
+    name, *arguments = words.split()
+    if name in ("plan", "rollout", "continue", "report") and not REVIEWED:
+        pytest.skip("plans that are reviewed, approvals and reports are not in this version yet")
+    command = typer.main.get_command(importlib.import_module(f"onebaton.commands.{name}").app)
+    if name == "config":
+        command = command.commands[arguments.pop(0)]
+    # Parsed, and not run; an option that is none raises.
+    context = command.make_context(name, list(arguments))
+    assert context.args == []
+
+
+def test_gitlab_takes_the_link_to_the_plan():
+    """It refuses names with anything else in them, and its schema does not tell."""
+    files = pipelines.render("gitlab", Path("cluster.yaml"), "lab-2")
+    (name,) = re.findall(r"expose_as: (.*)", files[".gitlab/onebaton-cluster.gitlab-ci.yml"])
+    assert re.fullmatch(r"\w[-\w ]*", name)
 
 
 def test_gitlabs_entry_is_left_as_it_is(repository):
