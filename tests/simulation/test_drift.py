@@ -40,6 +40,7 @@ def look(cluster: SimulatedCluster, goal: Wanted, *, is_rolling: bool = False) -
         cluster.api,
         vip=VIP,
         unbaked="",
+        channel=None,
         revoked={},
     )
     changed = [call for call in cluster.frontends.calls[len(before) :] if "facts" not in call]

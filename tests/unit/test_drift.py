@@ -30,6 +30,7 @@ class Place:
     goal: Wanted
     machines: dict[str, Configured | str]
     unbaked: str = ""
+    channel: str | None = None
     revoked: dict[str, str] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     strangers: dict[str, str] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class Place:
                 world=world,
                 vip=VIP,
                 unbaked=self.unbaked,
+                channel=self.channel,
                 revoked=self.revoked,
                 settings={m.server.id: decided(m.server.id) for m in world.members},
                 configured=self.machines,
@@ -186,6 +188,10 @@ def newer_image(p: Place) -> None:
     p.goal = wanted(3)
 
 
+def promoted(p: Place) -> None:
+    p.goal, p.channel = wanted(3), "production"
+
+
 def terraform(p: Place) -> None:
     p.pending = ("replace node z-a2 (its specification changed)",)
 
@@ -265,7 +271,8 @@ KINDS = [
     (stranger, "nodes", "10.0.0.22", "nobody", "oned 5.12.0"),
     (unbaked, "images", "catalogue", "an image of OpenNebula 6.10.0", "no image"),
     (revoked, "images", "z-a1", "may be used", "which was revoked: a hole"),
-    (newer_image, "images", "z-a3", "onebaton/z:6.10.5 (6.10.5)", "onebaton/z:6.10.0"),
+    (newer_image, "images", "z-a3", "onebaton/z:6.10.5, the newest of 6.10.5", "onebaton/z:6.10.0"),
+    (promoted, "images", "z-a3", "z:6.10.5, the channel production's", "onebaton/z:6.10.0"),
     (terraform, "terraform", "nodes as they are", "no change", "replace node z-a2"),
     (edited, "configuration", "z-a2:/etc/one/oned.conf", "RAFT/LOG_RETENTION = 250000", "1000"),
     (unset, "configuration", "z-a2:/etc/one/oned.conf", "PORT = 2633", "not set"),
@@ -299,7 +306,11 @@ def test_each_kind_is_told_with_its_place_and_the_way_back(disturb, area, place,
 
 @pytest.mark.parametrize(
     "disturb",
-    [k[0] for k in KINDS if k[0] not in {revoked, newer_image, no_leader, vanished, too_few}],
+    [
+        k[0]
+        for k in KINDS
+        if k[0] not in {revoked, newer_image, promoted, no_leader, vanished, too_few}
+    ],
 )
 def test_one_thing_is_told_once(disturb):
     site = at_rest()
@@ -377,7 +388,15 @@ def view(site: Place, *others: FakeServer, goal=None, condemned=None):
     configurations = FakeConfigurations(site.machines)
     api = FakeZoneApi(*others)
     sight = look_closer(
-        site.goal, world, platform, configurations, api, vip=VIP, unbaked="", revoked={}
+        site.goal,
+        world,
+        platform,
+        configurations,
+        api,
+        vip=VIP,
+        unbaked="",
+        channel=None,
+        revoked={},
     )
     assert {method for method, _ in api.calls} == {"version"}
     return drift_view(sight, 5.0, goal=goal, condemned=condemned), configurations
@@ -480,6 +499,7 @@ def test_a_platform_that_could_not_do_it_says_so():
         FakeZoneApi(),
         vip=VIP,
         unbaked="",
+        channel=None,
         revoked={},
     )
     (one,) = drift_of(sight)

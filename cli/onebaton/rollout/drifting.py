@@ -21,6 +21,7 @@ def look_closer(
     *,
     vip: Vip,
     unbaked: str,
+    channel: str | None,
     revoked: Mapping[str, str],
 ) -> Sight:
     """Read the nodes' files, ask the platform what it would do to leave all as it is, and see
@@ -28,6 +29,7 @@ def look_closer(
 
     :param api: with a short deadline: nobody is expected to answer.
     :param unbaked: why there is no wanted image; empty if there is one.
+    :param channel: that the wanted image is of, if it is of one.
     :param revoked: why images must not be used any more, by digest.
     """
     own = [member for member in world.members if member.node is not None]
@@ -39,6 +41,7 @@ def look_closer(
         world=world,
         vip=vip,
         unbaked=unbaked,
+        channel=channel,
         revoked=revoked,
         settings={m.server.id: configurations.settings(server_id=m.server.id) for m in own},
         configured=configurations.read(there),

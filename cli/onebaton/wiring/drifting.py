@@ -35,6 +35,7 @@ def drift(options: Options) -> DriftView:
             cluster.bounded_api(STRANGER_S, connect_timeout_s=STRANGER_S / 2),
             vip=cluster.config.zone.vip.to_model(),
             unbaked=unbaked,
+            channel=cluster.config.image.channel,
             revoked=cluster.revoked,
         )
         return drift_view(

@@ -19,6 +19,9 @@ def images(sight: Sight) -> Iterator[Drift]:
             sight.unbaked,
             "Bake it: `onebaton bake`; or correct image.version or image.channel.",
         )
+    source = (
+        f"the channel {sight.channel}'s" if sight.channel else f"the newest of {wanted.version}"
+    )
     kept = {node.spec.name for node in sight.scene.kept}
     for node in sight.world.nodes:
         if node.spec.name in kept:
@@ -30,7 +33,7 @@ def images(sight: Sight) -> Iterator[Drift]:
             yield Drift(
                 "images",
                 node.spec.name,
-                f"{wanted.name} ({wanted.version})" if other else "an image that may be used",
+                f"{wanted.name}, {source}" if other else "an image that may be used",
                 f"{node.spec.image}{revoked}",
                 "`onebaton plan` shows the way there, `onebaton rollout` goes it."
                 if other

@@ -15,6 +15,7 @@ class Sight:
     """All that was seen, and what it is held against.
 
     :param unbaked: why there is no wanted image; empty if there is one.
+    :param channel: that the wanted image is of; ``None``: it is the newest of its version.
     :param revoked: why images must not be used any more, by digest.
     :param settings: settings of ``oned.conf`` as they would be written, by server id, e.g.
         ``RAFT/LOG_RETENTION``.
@@ -28,6 +29,7 @@ class Sight:
     world: World
     vip: Vip
     unbaked: str
+    channel: str | None
     revoked: Mapping[str, str]
     settings: Mapping[int, Mapping[str, str]]
     configured: Mapping[str, Configured | str]
