@@ -7,18 +7,16 @@ import pytest
 
 from onebaton.drift import Drift, DriftView
 from onebaton.model import Image, Schema
+from onebaton.reports import GapRow, ReportView, StepRow
 from onebaton.ui import tables
 from onebaton.views import (
     DiagnosisRow,
     DoctorView,
-    GapRow,
     MemberRow,
     NodeRow,
     PlanRow,
     PlanView,
-    ReportView,
     StatusView,
-    StepRow,
 )
 
 LEADER = MemberRow(

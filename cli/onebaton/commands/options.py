@@ -11,6 +11,7 @@ import typer
 from onebaton.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
+    from onebaton.config import Stage
     from onebaton.wiring import Options
 
 Config = Annotated[
@@ -46,6 +47,10 @@ Cut = Annotated[
     typer.Option(
         "--cut", help="How a change of the database schema is carried out, not `rollout.cut`."
     ),
+]
+Until = Annotated[
+    Literal["provisioned", "prepared", "held", "cut", "joined", "handed-over", "retired"] | None,
+    typer.Option("--until", metavar="STAGE", help="Stop after this stage, with status 0."),
 ]
 AcceptLoss = Annotated[
     list[str] | None,
@@ -85,6 +90,7 @@ def opened(
     cut: Literal["auto", "stand-by", "plain"] | None = None,
     accept_loss: Sequence[str] | None = None,
     node: str | None = None,
+    until: "Stage | None" = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
     from onebaton.ui.console import open_reporter
@@ -100,6 +106,7 @@ def opened(
             cut=cut,
             accepted=tuple(accept_loss or ()),
             node=node,
+            until=until,
         )
 
 

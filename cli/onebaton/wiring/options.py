@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from onebaton.config import Cut
+    from onebaton.config import Cut, Stage
     from onebaton.ports import Reporter
 
 #: Commands that take the options of a cut-over; the second kind those of a rehearsal too.
-_PLANNING = ("plan", "rollout")
+_PLANNING = ("plan", "rollout", "continue")
 _JUDGING = (*_PLANNING, "rehearse")
+#: Commands that may stop after a stage.
+_STAGED = ("rollout", "continue")
 #: Commands that are about one node.
 _ABOUT_ONE = ("park", "unpark", "replace")
 
@@ -31,6 +33,7 @@ class Options:
     :param cut: overrides ``rollout.cut``.
     :param accepted: tables that may lose rows in a cut-over.
     :param node: the one node that it is about.
+    :param until: the stage after which a rollout stops.
     """
 
     config: Path
@@ -41,6 +44,7 @@ class Options:
     cut: Cut | None = None
     accepted: tuple[str, ...] = ()
     node: str | None = None
+    until: Stage | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
@@ -61,3 +65,5 @@ class Options:
         if command in _JUDGING:
             for table in self.accepted:
                 yield from ("--accept-loss", table)
+        if self.until is not None and command in _STAGED:
+            yield from ("--until", self.until)
