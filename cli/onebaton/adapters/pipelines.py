@@ -13,7 +13,7 @@ from typing import Literal
 from onebaton import __version__
 from onebaton.adapters.configfile import load
 from onebaton.adapters.templates import Templates
-from onebaton.config import ClusterConfig, SecretSource
+from onebaton.config import ClusterConfig, SecretSource, Section
 from onebaton.errors import UsageError
 
 System = Literal["github", "gitlab"]
@@ -154,29 +154,32 @@ def _of_config(cluster: ClusterConfig, root: Path) -> Iterator[str]:
             "`local` is a folder of the checkout, which every run of a pipeline begins with "
             "emptying: name a folder of the runner by its whole path."
         )
+    sources = dict(_secrets(cluster))
     files = {"ssh.key": cluster.ssh.key}
-    sources = {
-        "zone.credentials.password": cluster.zone.credentials.password,
-        "database.password": cluster.database.password,
-    }
-    files |= {
-        f"{key}.file": source.file
-        for key, source in sources.items()
-        if isinstance(source, SecretSource) and source.file is not None
-    }
+    files |= {f"{key}.file": s.file for key, s in sources.items() if s.file is not None}
     inside = [key for key, path in files.items() if path.is_relative_to(root)]
     if inside:
         yield (
             f"{' and '.join(inside)} {'name' if inside[1:] else 'names'} a file of the checkout, "
             "where no secret may be: name a file of the runner by its whole path, or let a "
-            "`command` fetch the password."
+            "`command` fetch it."
         )
     for key, source in sources.items():
-        if source is not None and source.env is not None:
+        if source.env is not None:
             yield (
                 f"{key} comes from the environment variable {source.env}: set it for the "
                 "runner's own service, or let a `command` fetch it with the role of AWS."
             )
+
+
+def _secrets(section: Section, prefix: str = "") -> Iterator[tuple[str, SecretSource]]:
+    """Every secret that a configuration names, by its dotted key."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, SecretSource):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, Section):
+            yield from _secrets(value, f"{prefix}{name}.")
 
 
 _RUNNER = (
