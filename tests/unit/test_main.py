@@ -13,6 +13,7 @@ import pytest
 
 from onebaton import main, wiring
 from onebaton.commands import options
+from onebaton.drift import Drift, DriftView
 from onebaton.errors import (
     ConfigError,
     DeadlineError,
@@ -243,6 +244,17 @@ def test_destroy_asks_and_where_nobody_can_answer_refuses(
         assert "--yes" in err
     if destroyed:
         assert out == "destroyed n1, n2\n"
+
+
+@pytest.mark.parametrize(("rows", "status"), [(0, 0), (2, 3)])
+def test_drift_ends_with_its_own_status(rows, status, monkeypatch, capsys):
+    row = Drift("vip", "10.0.0.100/24", "on n1", "on n2", "Take it off.")
+    view = DriftView("lab", "6.10.5", 1.0, (row,) * rows, ("half-done",))
+    monkeypatch.setattr(wiring, "drift", lambda _options: view)
+    assert main.main(["drift", "--json"]) == status
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["place"] for one in shown["rows"]] == ["10.0.0.100/24"] * rows
+    assert shown["notes"] == ["half-done"]
 
 
 BACK = RollbackView(
