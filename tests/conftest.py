@@ -1,8 +1,11 @@
 """What all tests share: two processes run them, and each keeps what shares one place."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+from tests.integration.aws_calls import RECORDED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,8 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def aws_calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder in which each part of the tests notes what was asked of AWS."""
-    folder = tmp_path_factory.getbasetemp() / "aws-calls"
-    folder.mkdir(exist_ok=True)
+def aws_calls() -> Path:
+    """Folder in which each part of this process's tests notes what was asked of AWS."""
+    folder = RECORDED / os.environ.get("PYTEST_XDIST_WORKER", "one")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     return folder

@@ -1,8 +1,8 @@
 """What is asked of AWS while the tests run: the rights that it takes.
 
 Recorded at the service, so that it does not matter who asks: the command, Terraform's provider,
-Packer, or a script on a node. Each part of the tests has a file of its own in one folder, a
-line an action.
+Packer, or a script on a node. Each process that runs tests has a folder, and each part of them a
+file in it, a line an action; ``test_rights`` reads them all when the others are over.
 """
 
 import io
@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import parse_qs
+
+RECORDED = Path(__file__).parents[2] / ".cache" / "aws-calls"
 
 App = Callable[[dict, Callable], Iterable[bytes]]
 

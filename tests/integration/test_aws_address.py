@@ -89,27 +89,27 @@ class Machines:
 
 
 @pytest.fixture
-def machines(service: Cloud, tmp_path: Path) -> Machines:
+def pair(service: Cloud, tmp_path: Path) -> Machines:
     service.reset()
     return Machines(service, tmp_path)
 
 
-def test_the_address_follows_the_leader(machines: Machines):
+def test_the_address_follows_the_leader(pair: Machines):
     with ExitStack() as stack:
-        one, other = (stack.enter_context(metadata_service(eni)) for eni in machines.enis)
-        assert machines.run("leader", one) == (0, "")
-        assert machines.holders() == machines.enis[:1]
-        assert machines.run("leader", other) == (0, "")
-        assert machines.holders() == machines.enis[1:]
-        assert machines.run("leader", other) == (0, "")
-        assert machines.run("follower", one) == (0, "")
-        assert machines.holders() == machines.enis[1:]
-    assert machines.called == ["leader lo 10.0.0.100/24"] * 3 + ["follower lo 10.0.0.100/24"]
-    assert machines.service.seen == ["ec2:AssignPrivateIpAddresses"] * 3
+        one, other = (stack.enter_context(metadata_service(eni)) for eni in pair.enis)
+        assert pair.run("leader", one) == (0, "")
+        assert pair.holders() == pair.enis[:1]
+        assert pair.run("leader", other) == (0, "")
+        assert pair.holders() == pair.enis[1:]
+        assert pair.run("leader", other) == (0, "")
+        assert pair.run("follower", one) == (0, "")
+        assert pair.holders() == pair.enis[1:]
+    assert pair.called == ["leader lo 10.0.0.100/24"] * 3 + ["follower lo 10.0.0.100/24"]
+    assert pair.service.seen == ["ec2:AssignPrivateIpAddresses"] * 3
 
 
-def test_an_elastic_ip_follows_the_leader(machines: Machines):
-    ec2 = machines.service.ec2
+def test_an_elastic_ip_follows_the_leader(pair: Machines):
+    ec2 = pair.service.ec2
     allocation = ec2.allocate_address(Domain="vpc")["AllocationId"]
 
     def holder() -> str:
@@ -117,50 +117,50 @@ def test_an_elastic_ip_follows_the_leader(machines: Machines):
         return address["NetworkInterfaceId"]
 
     with ExitStack() as stack:
-        for eni in (*machines.enis, machines.enis[1]):
+        for eni in (*pair.enis, pair.enis[1]):
             metadata = stack.enter_context(metadata_service(eni))
-            assert machines.run("leader", metadata, "--elastic-ip", allocation) == (0, "")
+            assert pair.run("leader", metadata, "--elastic-ip", allocation) == (0, "")
             assert holder() == eni
-    assert machines.holders() == []
-    assert machines.called == ["leader lo 10.0.0.100/24"] * 3
+    assert pair.holders() == []
+    assert pair.called == ["leader lo 10.0.0.100/24"] * 3
 
 
 def test_what_ec2_refuses_is_told_in_one_line_and_the_vendors_hook_runs_all_the_same(
-    machines: Machines,
+    pair: Machines,
 ):
     with metadata_service("eni-00000000000000000") as metadata:
-        status, said = machines.run("leader", metadata, deadline_s=1.0)
+        status, said = pair.run("leader", metadata, deadline_s=1.0)
     assert status == 1
     (line,) = said.splitlines()
     assert line.startswith("leader-address: 10.0.0.100/24 is not here: ")
     assert "InvalidNetworkInterfaceID.NotFound" in line
-    assert machines.called == ["leader lo 10.0.0.100/24"]
+    assert pair.called == ["leader lo 10.0.0.100/24"]
 
 
-def test_a_metadata_service_that_never_answers_is_given_up(machines: Machines):
+def test_a_metadata_service_that_never_answers_is_given_up(pair: Machines):
     began = time.monotonic()
-    with metadata_service(machines.enis[0], answers=False) as metadata:
-        status, said = machines.run("leader", metadata, deadline_s=2.0)
+    with metadata_service(pair.enis[0], answers=False) as metadata:
+        status, said = pair.run("leader", metadata, deadline_s=2.0)
     assert (status, said) == (1, "leader-address: 10.0.0.100/24 is not here: timed out\n")
     assert time.monotonic() - began < 8
-    assert machines.service.seen == []
+    assert pair.service.seen == []
 
 
-def test_one_that_leads_no_more_stops_trying(machines: Machines):
+def test_one_that_leads_no_more_stops_trying(pair: Machines):
     """Else it would take the address from the next leader when EC2 answers again."""
-    with metadata_service(machines.enis[0]) as metadata:
-        late = machines.start("leader", metadata, endpoint="http://127.0.0.1:9", deadline_s=30.0)
+    with metadata_service(pair.enis[0]) as metadata:
+        late = pair.start("leader", metadata, endpoint="http://127.0.0.1:9", deadline_s=30.0)
         until = time.monotonic() + 10
-        while not machines.called and time.monotonic() < until:
+        while not pair.called and time.monotonic() < until:
             time.sleep(0.05)
-        assert machines.run("follower", metadata) == (0, "")
+        assert pair.run("follower", metadata) == (0, "")
         assert late.communicate(timeout=10) == ("", "")
     assert late.returncode == 0
-    assert machines.holders() == []
+    assert pair.holders() == []
 
 
-def test_the_vendors_failure_is_the_hooks(machines: Machines):
-    machines.vip_hook.write_text("#!/bin/sh\nexit 3\n")
-    with metadata_service(machines.enis[0]) as metadata:
-        assert machines.run("leader", metadata) == (3, "")
-    assert machines.holders() == machines.enis[:1]
+def test_the_vendors_failure_is_the_hooks(pair: Machines):
+    pair.vip_hook.write_text("#!/bin/sh\nexit 3\n")
+    with metadata_service(pair.enis[0]) as metadata:
+        assert pair.run("leader", metadata) == (3, "")
+    assert pair.holders() == pair.enis[:1]
