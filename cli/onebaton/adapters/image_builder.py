@@ -4,6 +4,7 @@ Everything Packer reads is put into one folder first (:mod:`onebaton.adapters.in
 """
 
 import hashlib
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,8 +87,9 @@ class PackerBuilder:
         packer = self._platform.packer()
         built_at = datetime.fromtimestamp(self._clock.now(), UTC).replace(microsecond=0)
         short = recipe.digest.removeprefix("sha256:")[:12]
-        # A tag of its own for each bake: nodes of an earlier one keep an image with a name.
-        tag = f"{recipe.version}-{built_at:%Y%m%d%H%M%S}-{short}"
+        # A tag of its own for each bake: nodes of an earlier one keep an image with a name, and
+        # two clusters of this machine may bake the same in the same second.
+        tag = f"{recipe.version}-{built_at:%Y%m%d%H%M%S}-{short}-{secrets.token_hex(2)}"
         bake = BakeName(tag, recipe.version, recipe.digest)
         folder = self._folder / short
         variables = dict(self._platform.variables(recipe, bake))
