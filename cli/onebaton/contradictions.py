@@ -38,6 +38,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _outage(data)
     yield from _repository(data)
     yield from _encryption(data)
+    yield from _signatures(data)
 
 
 def _generations(data: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -165,6 +166,13 @@ def _encryption(data: Mapping[str, object]) -> Iterator[Contradiction]:
         yield Contradiction(
             ("s3", "kms_key_id"), f"is for s3.encryption aws:kms; chosen is {chosen}"
         )
+
+
+def _signatures(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """A signature is judged by somebody's key."""
+    location: Location = ("plans", "require_signature")
+    if _at(data, location) is True and not _at(data, ("plans", "public_keys")):
+        yield Contradiction(location, "takes a key in plans.public_keys to tell a signature by")
 
 
 def _at(data: object, location: Location) -> object:

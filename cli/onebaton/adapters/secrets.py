@@ -34,14 +34,7 @@ def resolve(
     :raises UnavailableError: if the command cannot be started.
     :raises DeadlineError: if the command does not end in time.
     """
-    if source.file is not None:
-        place, text = f"the file {source.file}", _from_file(source.file, key, reporter)
-    elif source.env is not None:
-        place = f"the environment variable {source.env}"
-        text = (os.environ if environ is None else environ).get(source.env, "")
-    else:
-        words = source.command or ()
-        place, text = f"the output of {words[0]}", _from_command(words, key)
+    place, text = _found(source, key, reporter, os.environ if environ is None else environ)
     lines = text.splitlines()
     secret = lines[0].strip() if lines else ""
     if not secret:
@@ -50,6 +43,39 @@ def resolve(
             resolution="Put the secret on its first line, then run the same command again.",
         )
     return Secret(secret)
+
+
+def resolve_whole(
+    source: SecretSource,
+    *,
+    key: str,
+    reporter: Reporter,
+    environ: Mapping[str, str] | None = None,
+) -> Secret:
+    """The secret where it takes more than a line: all that its source holds.
+
+    :param key: what it is for, in messages, e.g. ``--sign-key``.
+    :raises ConfigError: if there is nothing, or the source cannot be read.
+    """
+    place, text = _found(source, key, reporter, os.environ if environ is None else environ)
+    if not text.strip():
+        raise ConfigError(
+            f"{key}: {place} is empty or not there",
+            resolution="Put the secret there, then run the same command again.",
+        )
+    return Secret(text)
+
+
+def _found(
+    source: SecretSource, key: str, reporter: Reporter, environ: Mapping[str, str]
+) -> tuple[str, str]:
+    """Where it is looked for, in words, and what is there."""
+    if source.file is not None:
+        return f"the file {source.file}", _from_file(source.file, key, reporter)
+    if source.env is not None:
+        return f"the environment variable {source.env}", environ.get(source.env, "")
+    words = source.command or ()
+    return f"the output of {words[0]}", _from_command(words, key)
 
 
 def keep_from_programs(*sources: SecretSource | None) -> None:

@@ -1,6 +1,8 @@
 """Jinja2, strict: a variable that nobody gave is an error with a place, not an empty string."""
 
+import html
 import json
+import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +11,9 @@ import jinja2
 
 from onebaton.adapters.parts import part
 from onebaton.errors import ConfigError
+
+#: What Markdown would take for its own: anywhere, and at the beginning of a line.
+_SPECIAL = re.compile(r"[\\`*_{}\[\]|~$]|^[#+-]|^\d+(?=[.)]\s)")
 
 
 class Templates:
@@ -20,7 +25,7 @@ class Templates:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or part("templates")
         # What is rendered are configuration files and HCL, never HTML: escaping would break
-        # them. Values are quoted where they are used, by the filter ``hcl``.
+        # them. Values are quoted where they are used, by the filters ``hcl`` and ``md``.
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self._folder),
             undefined=jinja2.StrictUndefined,
@@ -30,6 +35,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.filters["hcl"] = hcl
+        self._environment.filters["md"] = md
 
     def render(self, name: str, variables: Mapping[str, object]) -> str:
         """A template's text.
@@ -70,3 +76,19 @@ class Templates:
 def hcl(value: object) -> str:
     """A string, number, boolean or list of them as HCL2, nothing in it interpolated."""
     return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+
+
+def md(value: object) -> str:
+    """A text inside of Markdown: one line that shows as it is, and calls nobody.
+
+    An ``@name`` would send somebody mail: an invisible character keeps it from being one.
+    """
+    line = " ".join(str(value).split())
+    marked = html.escape(_SPECIAL.sub(_escaped, line), quote=False)
+    return marked.replace("@", "@\u200b")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Behind a backslash; a number keeps its digits, and not its dot is one of a list."""
+    text = found[0]
+    return f"{text}\\" if text.isdigit() else f"\\{text}"

@@ -21,6 +21,7 @@ from typing import Any
 import python_terraform
 
 from onebaton.adapters import process
+from onebaton.adapters.plannedchanges import recorded_changes, state_identity
 from onebaton.errors import (
     LockedError,
     OnebatonError,
@@ -28,6 +29,7 @@ from onebaton.errors import (
     UnavailableError,
 )
 from onebaton.ports import Reporter
+from onebaton.records import RecordedChange, StateIdentity
 
 #: ``terraform_data`` came with 1.4, ``import`` blocks with 1.5 (its upgrade guides).
 MINIMUM_VERSION = (1, 5)
@@ -78,10 +80,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan in a file, and the changes it makes (none that are ``no-op``)."""
+    """A plan in a file, and the changes it makes (none that are ``no-op``).
+
+    :param recorded: the same, as they are kept and compared.
+    """
 
     file: Path
     changes: tuple[Change, ...]
+    recorded: tuple[RecordedChange, ...] = ()
 
 
 @dataclass(slots=True)
@@ -222,6 +228,13 @@ class Terraform:
         shown = self._run("output", timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
         return {name: output["value"] for name, output in json.loads(shown.stdout).items()}
 
+    def recorded(self) -> StateIdentity | None:
+        """Which state is recorded; ``None`` before the first run."""
+        if not self._folder.is_dir():
+            return None
+        pulled = self._run("state pull", timeout_s=QUERY_TIMEOUT_S, what="terraform state pull")
+        return state_identity(pulled.stdout)
+
     def forget(self, address: str) -> None:
         """Drop a resource from the state without touching what it stands for.
 
@@ -269,7 +282,7 @@ class Terraform:
                     lock_timeout=LOCK_TIMEOUT,
                 )
                 shown = self._run("show", str(file), timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
-                yield SavedPlan(file, parse_changes(shown.stdout))
+                yield SavedPlan(file, parse_changes(shown.stdout), recorded_changes(shown.stdout))
             finally:
                 blocks.unlink(missing_ok=True)
 

@@ -85,6 +85,7 @@ def opened(
     cut: Literal["auto", "stand-by", "plain"] | None = None,
     accept_loss: Sequence[str] | None = None,
     node: str | None = None,
+    plan: Path | None = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
     from onebaton.ui.console import open_reporter
@@ -100,6 +101,7 @@ def opened(
             cut=cut,
             accepted=tuple(accept_loss or ()),
             node=node,
+            plan=plan,
         )
 
 

@@ -1,5 +1,10 @@
 """``onebaton rollout``."""
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from onebaton.commands import options as o
 
 app = o.new_app()
@@ -12,6 +17,10 @@ def rollout(
     version: o.Version = None,
     cut: o.Cut = None,
     accept_loss: o.AcceptLoss = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", help="Carry out exactly this plan, of `onebaton plan --out`."),
+    ] = None,
     state: o.State = None,
     break_lock: o.BreakLock = False,
     plain: o.Plain = None,
@@ -35,6 +44,7 @@ def rollout(
         break_lock=break_lock,
         cut=cut,
         accept_loss=accept_loss,
+        plan=plan,
     ) as options:
         report = wiring.rollout(options)
     show(report, as_json=json)

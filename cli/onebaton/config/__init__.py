@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, field_validator
 
 from onebaton.config.image import ImageConfig, RepositoryConfig
+from onebaton.config.plans import PlansConfig
 from onebaton.config.platform import PodmanPlatform
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
 from onebaton.config.section import SecretSource, Section
@@ -36,6 +37,7 @@ __all__ = [
     "ImageConfig",
     "NetworkConfig",
     "OnedConfig",
+    "PlansConfig",
     "PodmanPlatform",
     "ProbeConfig",
     "RepositoryConfig",
@@ -64,6 +66,9 @@ class ClusterConfig(Section):
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
     oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
     rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
+    plans: PlansConfig = Field(
+        default=PlansConfig(), description="Plans that are reviewed before they are carried out."
+    )
     state: str = Field(
         default=DEFAULT_STATE,
         min_length=1,

@@ -16,6 +16,7 @@ from onebaton.wiring.catalogue import (
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
 from onebaton.wiring.replacing import replace, replace_preview
+from onebaton.wiring.reviewing import Paper
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
 from onebaton.wiring.upkeep import park, unpark
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Options",
+    "Paper",
     "abort",
     "abort_preview",
     "bake",
@@ -42,6 +44,7 @@ __all__ = [
     "images",
     "park",
     "plan",
+    "plan_for_review",
     "promote",
     "prune",
     "prune_preview",
@@ -125,6 +128,28 @@ def plan(options: Options) -> PlanView:
         return describe_roll(cluster.wanted, world, planned(cluster, world))
 
 
+def plan_for_review(options: Options, paper: Paper) -> tuple[PlanView, str]:
+    """The same, written down; that there is no plan is written down too.
+
+    :returns: the view, and the comment for reviewers.
+    """
+    from onebaton.errors import RefusedError
+    from onebaton.plan.describe import describe_roll
+    from onebaton.wiring.planning import decided
+    from onebaton.wiring.reviewing import write_down, write_refusal
+
+    with opened(options) as cluster:
+        cluster.platform.check()
+        try:
+            world = cluster.observe()
+            found = decided(cluster, world)
+        except RefusedError as error:
+            write_refusal(cluster, error, paper)
+            raise
+        view = describe_roll(cluster.wanted, world, found.plan)
+        return view, write_down(cluster, world, found, paper)
+
+
 def rehearse(options: Options, *, keep: bool) -> RehearsalView:
     """Rehearse a change of the schema on a copy; the zone is only read."""
     from dataclasses import replace as changed
@@ -151,7 +176,7 @@ def rehearse(options: Options, *, keep: bool) -> RehearsalView:
 
 
 def rollout(options: Options) -> ReportView:
-    """Bring the zone onto the configured image, step by step."""
+    """Bring the zone onto the configured image, step by step; by a plan, exactly as it says."""
     from dataclasses import replace as changed
 
     from onebaton.plan.roll import plan_roll
@@ -159,32 +184,39 @@ def rollout(options: Options) -> ReportView:
     from onebaton.rollout.cut_report import CutReport
     from onebaton.wiring.planning import planned
     from onebaton.wiring.probing import probing, sweep
+    from onebaton.wiring.reviewing import guard_of, reviewed
 
     def seen(world: World) -> None:
         watch.seen(world)
         told.seen(world)
+        guard.seen(world)
 
     def before(action: Action) -> None:
         watch.before(action)
         told.before(action)
+        guard.before(action)
 
-    with opened(options) as cluster:
+    by_plan = reviewed(options)
+    with opened(by_plan.options if by_plan is not None else options) as cluster:
         cluster.platform.check()
-        wanted = cluster.wanted
         with locked(cluster, "rollout") as lock:
             run = run_id(cluster, "rollout")
             world = cluster.observe()
+            guard = guard_of(by_plan, cluster, world)
+            wanted = cluster.wanted
             # Refused, or found done, before the probe writes anything.
-            steps = planned(cluster, world)
+            steps = guard.decided(world, planned(cluster, world))
             told = CutReport(cluster.clock, cluster.reporter, wanted.size, steps, world.prior)
             verb = "cut over" if told.is_cut_over else "rolled"
             title = f"zone {cluster.config.zone.name} {verb} to {wanted.image.version}"
             if not steps.actions:
                 sweep(cluster)
                 cluster.goals.forget()
+                guard.finished()
                 return report(cluster, run, title, (), nothing=told.notes())
             rehearsal = wanted.cut.rehearsal
             left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()
+            guard.take(run)
             cluster.goals.save(goal_of(wanted, cluster.clock.now()))
             with probing(cluster) as watch:
                 taken = carry_out(
@@ -192,13 +224,14 @@ def rollout(options: Options) -> ReportView:
                     lock,
                     run,
                     cluster.observe,
-                    lambda world: plan_roll(wanted, world),
+                    lambda world: guard.decided(world, plan_roll(wanted, world)),
                     site=changed(cluster.site, left_alone=left_alone, reporter=told.reporter),
                     seen=seen,
                     before=before,
                 )
                 gaps = watch.gaps()
             cluster.goals.forget()
+            guard.finished()
             notes = (*told.notes(taken), HYPERVISORS)
             return report(cluster, run, title, taken, gaps, notes=notes)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Commands that take the options of a cut-over; the second kind those of a rehearsal too.
 _PLANNING = ("plan", "rollout")
 _JUDGING = (*_PLANNING, "rehearse")
+#: Commands that carry a plan out.
+_CARRYING_OUT = ("rollout",)
 #: Commands that are about one node.
 _ABOUT_ONE = ("park", "unpark", "replace")
 
@@ -31,6 +33,8 @@ class Options:
     :param cut: overrides ``rollout.cut``.
     :param accepted: tables that may lose rows in a cut-over.
     :param node: the one node that it is about.
+    :param plan: file of the plan that a rollout carries out; it says the version, and how to cut
+        over.
     """
 
     config: Path
@@ -41,6 +45,7 @@ class Options:
     cut: Cut | None = None
     accepted: tuple[str, ...] = ()
     node: str | None = None
+    plan: Path | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
@@ -48,14 +53,18 @@ class Options:
         if self.node is not None and command in _ABOUT_ONE:
             words.append(self.node)
         words += ["--config", str(self.config)]
-        if self.version is not None:
+        if self.plan is not None and command in _CARRYING_OUT:
+            words += ["--plan", str(self.plan)]
+        elif self.version is not None:
             words += ["--version", self.version]
         if self.state is not None:
             words += ["--state", self.state]
         return shlex.join([*words, *self._of_a_cut_over(command)])
 
     def _of_a_cut_over(self, command: str) -> Iterator[str]:
-        """What was said of a cut-over, if the command takes it."""
+        """What was said of a cut-over, if the command takes it; a plan says it itself."""
+        if self.plan is not None and command in _CARRYING_OUT:
+            return
         if self.cut is not None and command in _PLANNING:
             yield from ("--cut", self.cut)
         if command in _JUDGING:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onebaton.examination import Checkup
     from onebaton.model import World
     from onebaton.plan.actions import Plan
     from onebaton.wiring.cluster import Cluster
@@ -13,11 +15,30 @@ if TYPE_CHECKING:
 WATCHED_S = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A plan, and what was looked at besides.
+
+    :param checkup: of the doctor; ``None`` where there was nothing to examine for.
+    """
+
+    plan: Plan
+    checkup: Checkup | None = None
+
+
 def planned(cluster: Cluster, world: World) -> Plan:
     """The rest of the rollout; nothing is changed before all of this was looked at.
 
     :raises RefusedError: if a rollout to another image or a replacement is half-done, if the plan
         is refused, or if the doctor finds what stands in the way.
+    """
+    return decided(cluster, world).plan
+
+
+def decided(cluster: Cluster, world: World) -> Decided:
+    """The same, with what the doctor saw.
+
+    :raises RefusedError: as :func:`planned`.
     """
     from onebaton.plan.findings import refuse_if_any
     from onebaton.plan.replacing import being_replaced
@@ -31,12 +52,10 @@ def planned(cluster: Cluster, world: World) -> Plan:
     ]
     refuse_if_any(wanted.zone, found, again="onebaton plan")
     plan = plan_roll(wanted, world)
-    if plan.actions:
-        _see_the_doctor(cluster, world)
-    return plan
+    return Decided(plan, _see_the_doctor(cluster, world) if plan.actions else None)
 
 
-def _see_the_doctor(cluster: Cluster, world: World) -> None:
+def _see_the_doctor(cluster: Cluster, world: World) -> Checkup | None:
     """What it calls a blocker refuses; what an interrupted step is busy with is that step's."""
     from onebaton.plan.diagnosis.blocking import in_the_way, spared
     from onebaton.plan.findings import refuse_if_any
@@ -45,8 +64,9 @@ def _see_the_doctor(cluster: Cluster, world: World) -> None:
     wanted = cluster.wanted
     seen = spared(wanted, world)
     if seen is None:
-        return
+        return None
     cluster.reporter.progress(f"examining the zone for {WATCHED_S:g} s")
     checkup = check_up(cluster.api, cluster.examiner, seen, clock=cluster.clock, window_s=WATCHED_S)
     found = in_the_way(wanted, seen, checkup, cluster.config.zone.vip.to_model())
     refuse_if_any(wanted.zone, found, again="onebaton plan")
+    return checkup
