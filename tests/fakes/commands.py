@@ -1,12 +1,14 @@
 """Whole commands on a simulated cluster: the real wiring, with the cluster behind its ports."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from tests.fakes.danger import DiedError
 from tests.fakes.examiner import FakeExaminer, sound
-from tests.fakes.simulated import PASSWORD, VIP, SimulatedCluster
+from tests.fakes.simulated import PASSWORD, VIP, SimulatedCluster, nobody_looks
 from tests.fakes.simulated_tool import NEW, OLD
 from tests.fakes.store import MemoryStore
 from tests.fakes.worlds import ELSEWHERE, SLOTS
@@ -78,6 +80,18 @@ class Commands:
         self.out, self.err = self.capture.readouterr()
         return status
 
+    def killed(self, *words: str, at: str = "") -> None:
+        """One command that is killed on its way.
+
+        :param at: the change where it is; without it, wherever somebody sees to it.
+        """
+        if at:
+            happening(self.cluster, at, die)
+        with pytest.raises(DiedError):
+            self.run(*words)
+        self.cluster.at_point = nobody_looks
+        self.capture.readouterr()
+
     def refused(self, *words: str, naming: str) -> None:
         """A command is refused with one message that names something."""
         assert self.run(*words) == 4, self.err
@@ -103,6 +117,22 @@ class Commands:
     def standing(self) -> Standing:
         """Channels and revocations."""
         return Standing(self.store)
+
+
+def die() -> None:
+    """The tool is killed."""
+    raise DiedError
+
+
+def happening(cluster: SimulatedCluster, moment: str, what: Callable[[], object]) -> None:
+    """Something happens once, at a moment of a run."""
+
+    def look(point: str) -> None:
+        if point == moment:
+            cluster.at_point = nobody_looks
+            what()
+
+    cluster.at_point = look
 
 
 def commands(

@@ -2,9 +2,9 @@
 
 Progress of the plan's own making is not a change. So the zone is compared with what it must look
 like before and after each of the plan's steps (its waypoints), and what is left to be done with
-the end of the plan. A step that was interrupted may be repeated, and with it what only prepares
-machines that the plan itself makes; whatever lists, deletes or elects servers must be a step of
-the plan, in its place.
+the end of the plan. A step that was interrupted may be repeated, and with it what brings machines
+of the plan's own up and level (an interrupted restart of a new server is healed by its join);
+whatever takes a server out or changes the leader must be a step of the plan, in its place.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from onebaton.plan.artefact import Artefact, Waypoint
 from onebaton.plan.configured import changed_settings
 from onebaton.records import StateIdentity
 
-#: Steps that prepare machines which the plan itself makes, and may be repeated.
-PREPARING = frozenset({"provision", "seed", "prepare", "hold", "refresh", "restore"})
+#: Steps that bring machines which the plan itself makes up and level, and may be repeated.
+BRINGING_UP = frozenset({"provision", "seed", "prepare", "hold", "join", "refresh", "restore"})
 #: Steps that cannot change the platform's records.
 OFF_PLATFORM = frozenset(
     {"seed", "join", "refresh", "retire", "hand-over", "restore", "prepare", "hold", "cut-over"}
@@ -193,11 +193,11 @@ def _steps(planned: Sequence[str], needed: Sequence[str]) -> Difference:
 
 
 def _may_repeat(artefact: Artefact, step: str) -> bool:
-    """It only prepares machines of the plan's own, or removes what the plan removes."""
+    """It only brings up machines of the plan's own, or removes what the plan removes."""
     kind, names = _parts(step)
     if kind == "destroy":
         return names <= _named(artefact, {"destroy"})
-    return kind in PREPARING and names <= _named(artefact, {*PREPARING, "join", "cut-over"})
+    return kind in BRINGING_UP and names <= _named(artefact, {*BRINGING_UP, "cut-over"})
 
 
 def _named(artefact: Artefact, kinds: set[str]) -> set[str]:

@@ -35,6 +35,7 @@ class Options:
     :param node: the one node that it is about.
     :param plan: file of the plan that a rollout carries out; it says the version, and how to cut
         over.
+    :param image_digest: of the one image to take, as a plan names it.
     """
 
     config: Path
@@ -46,6 +47,7 @@ class Options:
     accepted: tuple[str, ...] = ()
     node: str | None = None
     plan: Path | None = None
+    image_digest: str | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""

@@ -218,7 +218,13 @@ def reviewed(options: Options) -> Reviewed | None:
             f"the plan {options.plan} says something else than {words}",
             resolution="Leave that out: the plan says it. Or make another plan.",
         )
-    as_planned = replace(options, version=asked.version, cut=asked.cut, accepted=asked.accepted)
+    as_planned = replace(
+        options,
+        version=asked.version,
+        cut=asked.cut,
+        accepted=asked.accepted,
+        image_digest=file.artefact.image.digest,
+    )
     return Reviewed(file, as_planned)
 
 
