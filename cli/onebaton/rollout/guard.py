@@ -51,7 +51,7 @@ class PlanGuard:
         self._use: Use | None = None
         self._around: Around | None = None
         self._stage = ""
-        self._steps_taken = 0
+        self._just_looked = False
 
     def begin(self, world: World) -> None:
         """Before anything else: the plan may still be carried out, in this world.
@@ -70,6 +70,7 @@ class PlanGuard:
             until = _moment(self._artefact.expires_at)
             expired.append(Difference("time", f"to be begun until {until}", "the plan is expired"))
         self._compare(world, expired, everything=not _busy(world))
+        self._just_looked = True
 
     def decided(self, world: World, plan: Plan) -> Plan:
         """See that what is left to do is the plan, or its end; and before a stage, everything.
@@ -77,12 +78,11 @@ class PlanGuard:
         :param plan: of what is left to do in ``world``.
         :raises RefusedError: if anything changed.
         """
-        fresh = self._use is None
-        stage = kind_of(plan.actions[0]) if plan.actions else ""
-        if stage != self._stage and self._steps_taken and not _busy(world):
+        is_boundary = bool(plan.actions) and kind_of(plan.actions[0]) != self._stage
+        if is_boundary and not self._just_looked and not _busy(world):
             self._compare(world, [], everything=True)
-        self._stage = stage
-        self._refuse(changed_steps(self._artefact, plan, fresh=fresh))
+        self._just_looked = False
+        self._refuse(changed_steps(self._artefact, plan, fresh=self._use is None))
         return plan
 
     def take(self, run: str) -> None:
@@ -106,7 +106,7 @@ class PlanGuard:
 
     def before(self, action: Action) -> None:
         """A step is about to be taken."""
-        self._steps_taken += 1
+        self._stage = kind_of(action)
         if self._use is not None and kind_of(action) not in OFF_PLATFORM:
             self._use = self._uses.changing(self._use)
 
