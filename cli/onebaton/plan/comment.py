@@ -6,7 +6,7 @@ too long is cut, and it is said how much is left out; the artefact has all of it
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -102,6 +102,18 @@ class Refusal:
     details: tuple[str, ...]
     resolution: str
     more: int
+
+
+def fitting(render: Callable[[int], str]) -> str:
+    """The longest text that is short enough for a comment.
+
+    :param render: the text with at most so many entries of each list.
+    """
+    for limit in LIMITS:
+        text = render(limit)
+        if len(text) <= MAX_LENGTH:
+            break
+    return text
 
 
 def marker(zone: str) -> str:

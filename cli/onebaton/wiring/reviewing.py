@@ -60,17 +60,17 @@ def write_refusal(cluster: Cluster, error: OnebatonError, paper: Paper) -> None:
     """Write the comment that there is no plan: an older one would be taken for it."""
     from onebaton.adapters import planfile
     from onebaton.adapters.templates import Templates
-    from onebaton.plan.comment import LIMITS, MAX_LENGTH, marker, refusal
+    from onebaton.plan.comment import fitting, marker, refusal
 
     if paper.markdown is None:
         return
     zone = cluster.config.zone.name
-    for limit in LIMITS:
-        shown = refusal(zone, error, limit=limit)
-        text = Templates().render("comments/refused.md.j2", {"c": shown, "marker": marker(zone)})
-        if len(text) <= MAX_LENGTH:
-            break
-    planfile.write_text(paper.markdown, text)
+
+    def render(limit: int) -> str:
+        variables = {"c": refusal(zone, error, limit=limit), "marker": marker(zone)}
+        return Templates().render("comments/refused.md.j2", variables)
+
+    planfile.write_text(paper.markdown, fitting(render))
 
 
 def _artefact(cluster: Cluster, world: World, decided: Decided) -> Artefact:
@@ -103,7 +103,7 @@ def _artefact(cluster: Cluster, world: World, decided: Decided) -> Artefact:
 def _comment(cluster: Cluster, artefact: Artefact, paper: Paper) -> str:
     """The longest comment that is short enough."""
     from onebaton.adapters.templates import Templates
-    from onebaton.plan.comment import LIMITS, MAX_LENGTH, comment, marker
+    from onebaton.plan.comment import comment, fitting, marker
 
     options = cluster.options
     carried_out = replace(options, plan=paper.out) if paper.out is not None else options
@@ -114,7 +114,8 @@ def _comment(cluster: Cluster, artefact: Artefact, paper: Paper) -> str:
     )
     kept = ("killed or stopped at any moment, the same command goes on",)
     give_up = ("before the hand-over, `onebaton abort` goes back to the old generation",)
-    for limit in LIMITS:
+
+    def render(limit: int) -> str:
         shown = comment(
             artefact,
             commands=[carried_out.again("rollout")],
@@ -122,10 +123,9 @@ def _comment(cluster: Cluster, artefact: Artefact, paper: Paper) -> str:
             limit=limit,
         )
         variables = {"c": shown, "marker": marker(artefact.zone)}
-        text = Templates().render("comments/plan.md.j2", variables)
-        if len(text) <= MAX_LENGTH:
-            break
-    return text
+        return Templates().render("comments/plan.md.j2", variables)
+
+    return fitting(render)
 
 
 @dataclass(frozen=True, slots=True)
