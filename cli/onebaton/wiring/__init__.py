@@ -135,14 +135,14 @@ def plan_for_review(options: Options, paper: Paper) -> tuple[PlanView, str]:
     """
     from onebaton.errors import RefusedError
     from onebaton.plan.describe import describe_roll
-    from onebaton.wiring.planning import decided
+    from onebaton.wiring.planning import surveyed
     from onebaton.wiring.reviewing import write_down, write_refusal
 
     with opened(options) as cluster:
         cluster.platform.check()
         try:
             world = cluster.observe()
-            found = decided(cluster, world)
+            found = surveyed(cluster, world)
         except RefusedError as error:
             write_refusal(cluster, error, paper)
             raise

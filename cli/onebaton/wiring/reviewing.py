@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onebaton.rollout.guard import PlanGuard
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
-    from onebaton.wiring.planning import Decided
+    from onebaton.wiring.planning import Surveyed
 
 HOUR_S = 3600.0
 
@@ -38,7 +38,7 @@ class Paper:
     sign_key: str | None = None
 
 
-def write_down(cluster: Cluster, world: World, decided: Decided, paper: Paper) -> str:
+def write_down(cluster: Cluster, world: World, found: Surveyed, paper: Paper) -> str:
     """Write the plan and its comment.
 
     :returns: the comment.
@@ -46,7 +46,7 @@ def write_down(cluster: Cluster, world: World, decided: Decided, paper: Paper) -
     from onebaton.adapters import planfile
 
     key = _private_key(cluster, paper.sign_key)
-    artefact = _artefact(cluster, world, decided)
+    artefact = _artefact(cluster, world, found)
     text = _comment(cluster, artefact, paper)
     if paper.out is not None:
         digest = planfile.write(paper.out, artefact, key)
@@ -73,31 +73,29 @@ def write_refusal(cluster: Cluster, error: OnebatonError, paper: Paper) -> None:
     planfile.write_text(paper.markdown, fitting(render))
 
 
-def _artefact(cluster: Cluster, world: World, decided: Decided) -> Artefact:
+def _artefact(cluster: Cluster, world: World, found: Surveyed) -> Artefact:
     from onebaton import __version__
     from onebaton.plan.artefact import Asked
-    from onebaton.plan.composing import Circumstances, compose, first_nodes
+    from onebaton.plan.composing import Circumstances, compose
     from onebaton.plan.diagnosis import diagnose
-    from onebaton.records import Preview
 
     options, config = cluster.options, cluster.config
-    checkup = decided.checkup
-    nodes = first_nodes(world, decided.plan)
+    checkup = found.checkup
     given = Circumstances(
         onebaton=__version__,
         asked=Asked(options.version, options.cut, tuple(sorted(options.accepted))),
         settings=_settings(cluster),
         channel=config.image.channel,
         platform=cluster.platform.kind,
-        state=cluster.platform.recorded(),
-        preview=cluster.platform.preview(nodes) if nodes is not None else Preview(()),
+        state=found.state,
+        preview=found.preview,
         findings=diagnose(cluster.wanted, world, checkup, config.zone.vip.to_model(), baked=True)
         if checkup is not None
         else (),
         created_at=cluster.clock.now(),
         valid_s=config.plans.max_age_hours * HOUR_S,
     )
-    return compose(cluster.wanted, world, decided.plan, given)
+    return compose(cluster.wanted, world, found.plan, given)
 
 
 def _comment(cluster: Cluster, artefact: Artefact, paper: Paper) -> str:
