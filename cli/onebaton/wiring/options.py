@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLANNING = ("plan", "rollout")
 _JUDGING = (*_PLANNING, "rehearse")
 #: Commands that carry a plan out.
-_CARRYING_OUT = ("rollout",)
+_CARRYING_OUT = ("rollout", "continue")
 #: Commands that are about one node.
 _ABOUT_ONE = ("park", "unpark", "replace")
 
