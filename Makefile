@@ -9,6 +9,8 @@ CONFIG ?= cluster.yaml
 VERSION ?=
 ACCEPT ?=
 YES ?=
+UNTIL ?=
+AS ?=
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,13 +20,15 @@ STAMP := $(VENV)/.installed
 # What Debian 12 has. mariadb-server-core is the server without a service: tests run it.
 PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
             openssh-client zstd dpkg-dev python3-venv mariadb-server-core mariadb-client \
-            python3-mysqldb busybox-static
+            python3-mysqldb busybox-static chromium
 
 args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 # Tables that may lose rows in a cut-over, by name.
 losses = $(foreach table,$(ACCEPT),--accept-loss $(table))
 
-.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test test-faults test-schedules unit lint bench clean
+until = $(if $(UNTIL),--until $(UNTIL))
+
+.PHONY: help programs setup bake plan rehearse rollout continue rollback finalize status demo test test-faults test-schedules unit lint bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +52,11 @@ plan: setup ## Show what a rollout would do; status 3 when there is something
 rehearse: setup ## Try a change of the schema on a copy (ACCEPT="document_pool …")
 	@$(ONEBATON) rehearse $(args) $(losses)
 
-rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=…)
-	@$(ONEBATON) rollout $(args) $(losses)
+rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=… UNTIL=stage)
+	@$(ONEBATON) rollout $(args) $(losses) $(until)
+
+continue: setup ## Approve the stage that a rollout waits before, and go on (AS=name)
+	@$(ONEBATON) continue $(args) $(losses) $(until) $(if $(AS),--as $(AS))
 
 rollback: setup ## Take the last cut-over back (YES=1: do not ask)
 	@$(ONEBATON) rollback --config $(CONFIG) $(if $(YES),--yes)

@@ -20,6 +20,8 @@ _USER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$"
 _PACKAGE = r"^[a-z0-9][a-z0-9+.-]+$"
 _DATABASE = r"^[A-Za-z0-9_]+$"
 _REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_OF_PARAMETER_STORE = r"^[A-Za-z0-9_.:/-]{1,2048}$"
+_OF_SECRETS_MANAGER = r"^[A-Za-z0-9/_+=.@:-]{1,2048}(#[^#\s]{1,256})?$"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _PREFIX_PART = r"[A-Za-z0-9_][A-Za-z0-9._%+=-]*"
 
@@ -33,6 +35,8 @@ PATTERNS = {
     _PACKAGE: "must be the name of a Debian package; its version is image.version",
     _DATABASE: "must hold only letters, digits and underscores",
     _REGION: "must be the name of a region, such as eu-central-1",
+    _OF_PARAMETER_STORE: "must be the name of a parameter, such as /cloud/oneadmin, or its ARN",
+    _OF_SECRETS_MANAGER: "must be the name of a secret or its ARN, and may have #KEY behind it",
 }
 
 #: Key of the validation context under which the file's folder is found.
@@ -133,6 +137,8 @@ Subnet = Annotated[IPv4Network, BeforeValidator(read_subnet)]
 DeviceName = Annotated[str, StringConstraints(pattern=_DEVICE)]
 DatabaseName = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=64)]
 DatabaseUser = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=32)]
+ParameterName = Annotated[str, StringConstraints(pattern=_OF_PARAMETER_STORE)]
+SecretName = Annotated[str, StringConstraints(pattern=_OF_SECRETS_MANAGER)]
 Region = Annotated[str, StringConstraints(pattern=_REGION)]
 
 
@@ -180,6 +186,16 @@ def state_place(value: str, info: ValidationInfo) -> str:
     """
     if "://" not in value:
         return str(under_folder(value, info) or value)
+    return f"s3://{'/'.join(bucket_and_prefix(value))}".rstrip("/")
+
+
+def bucket_place(value: str) -> str:
+    """``s3://bucket/prefix`` without a slash at its end.
+
+    :raises ValueError: if it is none.
+    """
+    if not value.startswith("s3://"):
+        raise ValueError("must be s3://BUCKET/PREFIX")
     return f"s3://{'/'.join(bucket_and_prefix(value))}".rstrip("/")
 
 

@@ -163,56 +163,6 @@ class PlanView:
 
 
 @dataclass(frozen=True, slots=True)
-class StepRow:
-    """A step that was looked at in this run.
-
-    :param duration_s: ``None`` while it has not ended.
-    :param outcome: done (now), skipped (it was done already), or failed.
-    """
-
-    step_id: str
-    what: str
-    started_at: float
-    duration_s: float | None
-    outcome: Literal["done", "skipped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class GapRow:
-    """The longest time in which no request of a kind was answered well through a target.
-
-    :param target: ``VIP`` or the name of a member.
-    :param began_at: last good answer before the gap.
-    :param ended_at: first good answer after it.
-    :param requests: all that were made, good or not.
-    :param failed: how many of them failed.
-    """
-
-    target: str
-    kind: Literal["read", "write"]
-    longest_s: float
-    began_at: float | None
-    ended_at: float | None
-    requests: int
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReportView:
-    """How a run went.
-
-    :param steps: in the order they ran.
-    :param gaps: empty if nothing was probed.
-    :param notes: closing sentences.
-    """
-
-    title: str
-    steps: tuple[StepRow, ...]
-    gaps: tuple[GapRow, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class DiagnosisRow:
     """One result of one check.
 

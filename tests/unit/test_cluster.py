@@ -9,7 +9,9 @@ import pytest
 from tests.fakes.platform import FakePlatform
 from tests.fakes.reporter import ListReporter
 
+from onebaton.adapters.dbdump import SeedByPipes
 from onebaton.adapters.s3store import S3Store
+from onebaton.adapters.seedparts import SeedInParts
 from onebaton.adapters.startfile import Choices, write
 from onebaton.adapters.store import FolderStore
 from onebaton.errors import RefusedError
@@ -93,6 +95,26 @@ def test_the_state_in_s3_and_what_stays_here(folder):
         assert isinstance(there.store, FolderStore)
         assert there.local == folder / "mine"
         assert there.place("reports/1.json") == str(folder / "mine" / "reports" / "1.json")
+
+
+def test_seeds_take_the_way_that_the_file_says(folder):
+    with cluster(folder) as there:
+        assert isinstance(there.seeding, SeedByPipes)
+        assert there.frontends
+    changes = (
+        ("via: ssh", "via: s3"),
+        ("bucket: null", "bucket: s3://seeds/lab/"),
+    )
+    with cluster(folder, *changes) as there:
+        # Made without a word to the service.
+        assert isinstance(there.seeding, SeedInParts)
+        assert there.config.seed_place == "s3://seeds/lab"
+    changes = (
+        ("bucket: s3://seeds/lab/", "bucket: null"),
+        ('state: ".onebaton"', "state: s3://zones/lab"),
+    )
+    with cluster(folder, *changes) as there:
+        assert there.config.seed_place == "s3://zones/lab"
 
 
 def test_the_command_line_counts_before_the_file(folder):

@@ -27,6 +27,7 @@ from onebaton.errors import (
     UsageError,
 )
 from onebaton.model import Image, Schema
+from onebaton.reports import ReportView
 from onebaton.ui.messages import error_block
 from onebaton.views import (
     AbortView,
@@ -34,7 +35,6 @@ from onebaton.views import (
     PlanRow,
     PlanView,
     RehearsalView,
-    ReportView,
     RollbackView,
     StatusView,
 )
@@ -411,3 +411,43 @@ def test_check_and_schema(tmp_path, monkeypatch, capsys):
     assert "--version: image.version" in capsys.readouterr().err
     assert main.main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(("ending", "status"), [("waiting", 3), ("stopped", 0), ("finished", 0)])
+def test_a_rollout_says_by_its_status_whether_it_waits_for_somebody(ending, status, monkeypatch):
+    said = []
+    report = ReportView("t", (), ending=ending)
+    monkeypatch.setattr(wiring, "rollout", lambda options: said.append(options) or report)
+    monkeypatch.setattr(wiring, "go_on", lambda options, by: said.append((options, by)) or report)
+    assert main.main(["rollout", "-c", "x.yaml", "--until", "joined"]) == status
+    assert said[0].again("rollout") == "onebaton rollout --config x.yaml --until joined"
+    assert said[0].again("plan") == "onebaton plan --config x.yaml"
+    assert main.main(["continue", "-c", "x.yaml", "--as", "ada", "--cut", "plain"]) == status
+    assert said[1][1] == "ada"
+    assert said[1][0].again("continue") == "onebaton continue --config x.yaml --cut plain"
+    assert main.main(["rollout", "--until", "lunch"]) == 2
+    assert len(said) == 2
+
+
+def test_a_report_goes_to_the_screen_or_to_a_file_in_its_format(monkeypatch, capsys, tmp_path):
+    asked = []
+
+    def text(_options, run, form):
+        asked.append((run, form))
+        return f"{form} of {run}\n".encode()
+
+    view = ReportView("zone lab rolled", (), ending="failed", problem=("it burnt",), go_on="again")
+    monkeypatch.setattr(wiring, "kept_text", text)
+    monkeypatch.setattr(wiring, "kept_report", lambda _options, _run: view)
+    assert main.main(["report", "last", "--format", "md"]) == 0
+    assert capsys.readouterr().out == "md of last\n"
+    file = tmp_path / "r.html"
+    assert main.main(["report", "last", "--out", str(file)]) == 0
+    assert file.read_text() == "html of last\n"
+    assert main.main(["report", "last", "--out", str(tmp_path / "r.txt")]) == 2
+    assert main.main(["report", "last", "--out", str(tmp_path / "none" / "r.md")]) == 2
+    assert asked == [("last", "md"), ("last", "html"), ("last", "md")]
+    assert main.main(["report", "last"]) == 0
+    shown = capsys.readouterr().out
+    assert "it burnt" in shown
+    assert "to go on: again" in shown

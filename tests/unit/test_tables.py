@@ -6,18 +6,16 @@ from dataclasses import replace
 import pytest
 
 from onebaton.model import Image, Schema
+from onebaton.reports import GapRow, ReportView, StepRow
 from onebaton.ui import tables
 from onebaton.views import (
     DiagnosisRow,
     DoctorView,
-    GapRow,
     MemberRow,
     NodeRow,
     PlanRow,
     PlanView,
-    ReportView,
     StatusView,
-    StepRow,
 )
 
 LEADER = MemberRow(

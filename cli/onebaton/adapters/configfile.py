@@ -279,7 +279,8 @@ def _message(found: ErrorDetails, location: Location) -> str:
     if kind == "extra_forbidden":
         return f"unknown key; {_meant(str(location[-1]), _section(location[:-1]))}"
     if kind == "model_type" and _section(location) is SecretSource:
-        return "a secret does not stand here: say where it is, with file, env or command"
+        names = ", ".join(SecretSource.model_fields)
+        return f"a secret does not stand here: say where it is, with one of {names}"
     if kind == "string_pattern_mismatch":
         return PATTERNS[context["pattern"]]
     return _WORDS[kind].format(**context) if kind in _WORDS else found["msg"]

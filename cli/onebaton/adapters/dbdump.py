@@ -1,107 +1,84 @@
-"""Seeding: one consistent dump of a follower's database, into several nodes at the same time.
+"""Seeding by pipes: one dump of a follower's database, into several nodes at the same time.
 
-``onedb backup`` locks tables for the whole dump (source note); a single transaction does not,
-and holds ``logdb`` and the pools at one moment. The dump goes through this machine once, in
-memory, and never onto a disk in between.
+The dump goes through this machine once, in memory, and never onto a disk in between.
 """
 
 import contextlib
-import json
-import shlex
 import time
 from collections.abc import Sequence
 
+from onebaton.adapters import seeding
 from onebaton.adapters.fanout import Target, copy_to_all
-from onebaton.adapters.mariadb import (
-    ONED_RUNS,
-    ONED_RUNS_FUNCTION,
-    SQL_FUNCTION,
-    harmless,
-)
 from onebaton.adapters.process import ProgramError
-from onebaton.adapters.raftlog import POSITION_SQL
+from onebaton.adapters.seeding import mebibytes
 from onebaton.adapters.ssh import Ssh
-from onebaton.errors import DeadlineError, OnebatonError, RefusedError, StepFailedError
+from onebaton.errors import DeadlineError
 from onebaton.model import Host
 from onebaton.ports import Reporter
 
-#: Where a node keeps what it was seeded from (no secrets).
-SEED_FILE = "/var/lib/onebaton/seed.json"
-#: The target's script ends with this status when the dump's end was not seen.
-CUT_SHORT = 95
-#: What ``mysqldump`` writes last when it came to its end.
-END_MARK = "-- Dump completed"
 
+class SeedByPipes:
+    """The dump through ssh, from the source through this machine to all targets.
 
-def seed(
-    ssh: Ssh,
-    reporter: Reporter,
-    database: str,
-    source: Host,
-    targets: Sequence[Host],
-    *,
-    timeout_s: float,
-) -> None:
-    """Dump the source's database into a fresh one on every target.
-
-    A target that fails is left without a database; the others are seeded all the same.
-
-    :raises RefusedError: if ``oned`` runs on a target; nothing was touched then.
-    :raises StepFailedError: if a target was not seeded, naming each.
-    :raises DeadlineError: if it takes longer than ``timeout_s``.
+    Implements :class:`onebaton.adapters.seeding.Seeding`.
     """
-    if not targets:
-        return
-    deadline = time.monotonic() + timeout_s
-    collation, has_zstd = _source_look(ssh, database, source)
-    packer = "zstd" if all([has_zstd, *(_look(ssh, host) for host in targets)]) else "gzip"
-    what = f"seeding {', '.join(host.name for host in targets)} from {source.name}"
 
-    def progress(total: int) -> None:
-        if time.monotonic() > deadline:
-            raise DeadlineError(
-                f"{what} did not end within {timeout_s:g} s",
-                details=[f"{_mebibytes(total)} of the packed dump were sent"],
-                resolution="Give rollout.timeouts.seed_s more seconds, then run it again.",
-            )
-        reporter.progress(f"{what}: {_mebibytes(total)} sent")
+    def __init__(self, ssh: Ssh, reporter: Reporter) -> None:
+        self._ssh = ssh
+        self._reporter = reporter
 
-    with contextlib.ExitStack() as stack:
-        receivers = [
-            Target(
-                host.name,
-                stack.enter_context(
-                    ssh.pipe(
-                        host,
-                        _load_script(database, collation, packer, source.name),
-                        stdin=True,
-                        timeout_s=timeout_s,
-                    )
-                ),
+    def seed(
+        self, database: str, source: Host, targets: Sequence[Host], *, timeout_s: float
+    ) -> None:
+        """See ``Seeding.seed``."""
+        if not targets:
+            return
+        deadline = time.monotonic() + timeout_s
+        looked = seeding.look(self._ssh, database, source, targets)
+        what = f"seeding {', '.join(host.name for host in targets)} from {source.name}"
+
+        def progress(total: int) -> None:
+            if time.monotonic() > deadline:
+                raise DeadlineError(
+                    f"{what} did not end within {timeout_s:g} s",
+                    details=[f"{mebibytes(total)} of the packed dump were sent"],
+                    resolution="Give rollout.timeouts.seed_s more seconds, then run it again.",
+                )
+            self._reporter.progress(f"{what}: {mebibytes(total)} sent")
+
+        load = seeding.load_script(
+            database, looked, source.name, take=seeding.unpack_command(looked.packer)
+        )
+        with contextlib.ExitStack() as stack:
+            receivers = [
+                Target(
+                    host.name,
+                    stack.enter_context(
+                        self._ssh.pipe(host, load, stdin=True, timeout_s=timeout_s)
+                    ),
+                )
+                for host in targets
+            ]
+            dump = stack.enter_context(
+                self._ssh.pipe(
+                    source,
+                    seeding.dump_command(database, looked.packer),
+                    stdin=False,
+                    timeout_s=timeout_s,
+                )
             )
-            for host in targets
-        ]
-        dump = stack.enter_context(
-            ssh.pipe(source, _dump_script(database, packer), stdin=False, timeout_s=timeout_s)
-        )
-        copy_to_all(dump, receivers, progress=progress)
-        problems = _finish(receivers, deadline)
-        details = [f"{name}: {problem}" for name, problem in problems.items()]
-        try:
-            # It has ended, unless nobody was left to read it.
-            dump.finish(timeout_s=2, what=f"dumping the database of {source.name}")
-        except ProgramError as error:
-            details.append(f"{source.name}: {_reason(error)}")
-            problems = problems or {host.name: "" for host in targets}
-        except DeadlineError:
-            details.append(f"{source.name}: nobody was left to take the dump")
-    if problems:
-        details += [f"{host.name}: seeded" for host in targets if host.name not in problems]
-        raise StepFailedError(
-            f"{', '.join(problems)} could not be seeded from {source.name}",
-            details=details,
-            resolution="Look at the disk and at MariaDB there, then run the same command again.",
-        )
+            copy_to_all(dump, receivers, progress=progress)
+            problems = _finish(receivers, deadline)
+            more = []
+            try:
+                # It has ended, unless nobody was left to read it.
+                dump.finish(timeout_s=2, what=f"dumping the database of {source.name}")
+            except ProgramError as error:
+                more = [f"{source.name}: {seeding.reason(error)}"]
+                problems = problems or {host.name: "" for host in targets}
+            except DeadlineError:
+                more = [f"{source.name}: nobody was left to take the dump"]
+        seeding.require_all_seeded(source, targets, problems, more, resolution=seeding.WAY_OUT)
 
 
 def _finish(receivers: Sequence[Target], deadline: float) -> dict[str, str]:
@@ -114,108 +91,7 @@ def _finish(receivers: Sequence[Target], deadline: float) -> dict[str, str]:
         if target.problem is not None and target.problem.startswith("took nothing"):
             problems[target.name] = target.problem
             continue
-        left = max(deadline - time.monotonic(), 1.0)
-        try:
-            target.pipe.finish(timeout_s=left, what=f"loading the dump on {target.name}")
-        except ProgramError as error:
-            problems[target.name] = _reason(error)
-        except OnebatonError as error:
-            problems[target.name] = error.message
+        problem = seeding.ended(target.name, target.pipe, deadline)
+        if problem is not None:
+            problems[target.name] = problem
     return problems
-
-
-def _reason(error: ProgramError) -> str:
-    if error.completed.status == CUT_SHORT:
-        return f"the dump broke off before its end mark ({END_MARK!r})"
-    said = "; ".join(harmless(error.completed.stderr))
-    return said or f"status {error.completed.status}"
-
-
-def _look(ssh: Ssh, host: Host) -> bool:
-    """See whether a target can be seeded, before anything is changed on any.
-
-    :returns: whether it has zstd.
-    :raises RefusedError: if its ``oned`` runs.
-    """
-    done = ssh.run(
-        host,
-        f"{ONED_RUNS_FUNCTION}\noned_runs && echo runs\ncommand -v zstd >/dev/null && echo zstd"
-        "\nexit 0",
-        timeout_s=20,
-        what="looking before seeding",
-    )
-    found = done.stdout.split()
-    if "runs" in found:
-        raise RefusedError(
-            f"oned runs on {host.name}: its database is not replaced",
-            resolution=f"Stop opennebula.service on {host.name} first.",
-        )
-    return "zstd" in found
-
-
-def _source_look(ssh: Ssh, database: str, source: Host) -> tuple[tuple[str, str], bool]:
-    """Character set and collation of the source's database, and whether it has zstd.
-
-    ``oned`` takes its connections' character set from the database and refuses to start where
-    it differs from the tables' (source: ``MySqlDB.cc``).
-    """
-    done = ssh.run(
-        source,
-        f"""{SQL_FUNCTION}
-command -v zstd >/dev/null && echo zstd || echo gzip
-sql information_schema -e "SELECT default_character_set_name, default_collation_name
-  FROM schemata WHERE schema_name = '{database}'"
-""",  # noqa: S608 - the name is checked by the configuration
-        timeout_s=30,
-        what="looking before dumping",
-    )
-    packer, *rows = done.stdout.splitlines()
-    if not rows:
-        raise StepFailedError(
-            f"{source.name} has no database {database!r}",
-            resolution="Set database.name to the name in its /etc/one/oned.conf.",
-        )
-    charset, collation = rows[0].split("\t")
-    return (charset, collation), packer == "zstd"
-
-
-def _dump_script(database: str, packer: str) -> str:
-    pack = "zstd -q -1 -c" if packer == "zstd" else "gzip -1 -c"
-    return f"""
-dump=mariadb-dump; command -v "$dump" >/dev/null || dump=mysqldump
-HOME=/root "$dump" --single-transaction --quick --hex-blob --no-tablespaces \\
-  --max-allowed-packet=1G --default-character-set=utf8mb4 {database} | {pack}
-"""
-
-
-def _load_script(database: str, collation: tuple[str, str], packer: str, source: str) -> str:
-    unpack = "zstd -q -d -c" if packer == "zstd" else "gzip -d -c"
-    return f"""{SQL_FUNCTION}
-{ONED_RUNS_FUNCTION}
-oned_runs && exit {ONED_RUNS}
-mkdir -p {SEED_FILE.rpartition("/")[0]}
-rm -f {SEED_FILE}
-work=$(mktemp -d)
-accepted=no
-leave() {{
-  [ "$accepted" = yes ] || sql -e 'DROP DATABASE IF EXISTS {database}' || true
-  rm -rf "$work"
-}}
-trap leave EXIT
-sql -e 'DROP DATABASE IF EXISTS {database};
-  CREATE DATABASE {database} CHARACTER SET {collation[0]} COLLATE {collation[1]}'
-mkfifo "$work/copy"
-tail -n 1 < "$work/copy" > "$work/last" &
-{unpack} | tee "$work/copy" | sql {database}
-wait $!
-grep -q '^{END_MARK}' "$work/last" || exit {CUT_SHORT}
-read -r last applied term < <(sql {database} -e "{POSITION_SQL}")
-printf '{{"source": %s, "seeded_at": "%s", "last_index": %s, "last_applied": %s, "term": %s}}\\n' \\
-  {shlex.quote(json.dumps(source))} "$(date -u +%FT%TZ)" "$last" "$applied" "$term" > {SEED_FILE}.new
-mv {SEED_FILE}.new {SEED_FILE}
-accepted=yes
-"""  # noqa: E501 - shell
-
-
-def _mebibytes(count: int) -> str:
-    return f"{count / 1024 / 1024:.1f} MiB"

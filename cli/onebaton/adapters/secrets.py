@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onebaton.adapters import process
-from onebaton.config import SecretSource
+from onebaton.config import SecretsConfig, SecretSource
 from onebaton.errors import ConfigError, DeadlineError, UnavailableError
 from onebaton.model import Secret
 from onebaton.ports import Reporter
 
+USUAL = SecretsConfig()
 #: A command may ask a vault over the network, and no more.
 COMMAND_TIMEOUT_S = 60.0
 
@@ -25,16 +26,18 @@ def resolve(
     key: str,
     reporter: Reporter,
     environ: Mapping[str, str] | None = None,
+    aws: SecretsConfig = USUAL,
 ) -> Secret:
     """The secret: the first line of what its source holds.
 
     :param key: the configuration's key, for messages, e.g. ``zone.credentials.password``.
     :param environ: by default this process's environment.
+    :param aws: how AWS is asked.
     :raises ConfigError: if there is nothing, or the source cannot be read.
-    :raises UnavailableError: if the command cannot be started.
-    :raises DeadlineError: if the command does not end in time.
+    :raises UnavailableError: if the command cannot be started, or AWS does not give it.
+    :raises DeadlineError: if the command or AWS does not end in time.
     """
-    place, text = _found(source, key, reporter, os.environ if environ is None else environ)
+    place, text = _found(source, key, reporter, os.environ if environ is None else environ, aws)
     lines = text.splitlines()
     secret = lines[0].strip() if lines else ""
     if not secret:
@@ -51,13 +54,15 @@ def resolve_whole(
     key: str,
     reporter: Reporter,
     environ: Mapping[str, str] | None = None,
+    aws: SecretsConfig = USUAL,
 ) -> Secret:
     """The secret where it takes more than a line: all that its source holds.
 
     :param key: what it is for, in messages, e.g. ``--sign-key``.
+    :param aws: how AWS is asked.
     :raises ConfigError: if there is nothing, or the source cannot be read.
     """
-    place, text = _found(source, key, reporter, os.environ if environ is None else environ)
+    place, text = _found(source, key, reporter, os.environ if environ is None else environ, aws)
     if not text.strip():
         raise ConfigError(
             f"{key}: {place} is empty or not there",
@@ -67,13 +72,28 @@ def resolve_whole(
 
 
 def _found(
-    source: SecretSource, key: str, reporter: Reporter, environ: Mapping[str, str]
+    source: SecretSource,
+    key: str,
+    reporter: Reporter,
+    environ: Mapping[str, str],
+    aws: SecretsConfig,
 ) -> tuple[str, str]:
     """Where it is looked for, in words, and what is there."""
     if source.file is not None:
         return f"the file {source.file}", _from_file(source.file, key, reporter)
     if source.env is not None:
         return f"the environment variable {source.env}", environ.get(source.env, "")
+    if source.ssm is not None:
+        # Imported where it is used: the library is large.
+        from onebaton.adapters.aws_secrets import from_parameter_store
+
+        text = from_parameter_store(source.ssm, key=key, config=aws)
+        return f"the parameter {source.ssm}", text
+    if source.secretsmanager is not None:
+        from onebaton.adapters.aws_secrets import from_secrets_manager
+
+        text = from_secrets_manager(source.secretsmanager, key=key, config=aws)
+        return f"the secret {source.secretsmanager}", text
     words = source.command or ()
     return f"the output of {words[0]}", _from_command(words, key)
 

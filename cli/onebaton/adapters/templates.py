@@ -1,10 +1,10 @@
 """Jinja2, strict: a variable that nobody gave is an error with a place, not an empty string."""
 
-import html
 import json
 import re
 import traceback
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2
@@ -13,7 +13,7 @@ from onebaton.adapters.parts import part
 from onebaton.errors import ConfigError
 
 #: What Markdown would take for its own: anywhere, and at the beginning of a line.
-_SPECIAL = re.compile(r"[\\`*_{}\[\]|~$]|^[#+-]|^\d+(?=[.)]\s)")
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>|#~$&]|^[+-]|^\d+(?=[.)]\s)")
 
 
 class Templates:
@@ -24,18 +24,23 @@ class Templates:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or part("templates")
-        # What is rendered are configuration files and HCL, never HTML: escaping would break
-        # them. Values are quoted where they are used, by the filters ``hcl`` and ``md``.
+        # Escaping is for HTML; it would break configuration files and HCL. There, values are
+        # quoted where they are used, by filters.
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self._folder),
             undefined=jinja2.StrictUndefined,
-            autoescape=False,  # noqa: S701 - see above
+            autoescape=jinja2.select_autoescape(("html.j2",), default=False),
             keep_trailing_newline=True,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters["hcl"] = hcl
-        self._environment.filters["md"] = md
+        self._environment.filters |= {
+            "hcl": hcl,
+            "md": markdown,
+            "moment": moment,
+            "of_day": of_day,
+            "seconds": seconds,
+        }
 
     def render(self, name: str, variables: Mapping[str, object]) -> str:
         """A template's text.
@@ -78,17 +83,47 @@ def hcl(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
 
 
-def md(value: object) -> str:
-    """A text inside of Markdown: one line that shows as it is, and calls nobody.
+def markdown(value: object) -> str:
+    """A text in Markdown, also in a table's cell: nothing in it is markup, and it calls nobody.
 
     An ``@name`` would send somebody mail: an invisible character keeps it from being one.
     """
     line = " ".join(str(value).split())
-    marked = html.escape(_SPECIAL.sub(_escaped, line), quote=False)
-    return marked.replace("@", "@\u200b")
+    return _MARKUP.sub(_escaped, line).replace("@", "@\u200b")
 
 
 def _escaped(found: re.Match[str]) -> str:
-    """Behind a backslash; a number keeps its digits, and not its dot is one of a list."""
+    """Behind a backslash; of the number of a list, its dot is."""
     text = found[0]
     return f"{text}\\" if text.isdigit() else f"\\{text}"
+
+
+def moment(at: float) -> str:
+    """``2026-11-22 14:15:00``, UTC.
+
+    :param at: seconds since the epoch.
+    """
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def of_day(at: float | None, ms: bool = False) -> str:
+    """``14:15:00``, UTC; a dash where there is none.
+
+    :param at: seconds since the epoch.
+    :param ms: with milliseconds.
+    """
+    if at is None:
+        return "-"
+    text = datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")
+    return text[:-3] if ms else text[:-7]
+
+
+def seconds(lasts_s: float | None) -> str:
+    """``4.1 s``, ``2 min 05 s`` from a hundred seconds on; a dash where there is none."""
+    if lasts_s is None:
+        return "-"
+    if lasts_s < 100:
+        return f"{lasts_s:.1f} s"
+    minutes, rest = divmod(round(lasts_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

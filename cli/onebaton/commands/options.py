@@ -11,6 +11,7 @@ import typer
 from onebaton.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
+    from onebaton.config import Stage
     from onebaton.wiring import Options
 
 Config = Annotated[
@@ -41,11 +42,19 @@ BreakLock = Annotated[
 ]
 Node = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as in `status`.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", help="Carry out exactly this plan, of `onebaton plan --out`."),
+]
 Cut = Annotated[
     Literal["auto", "stand-by", "plain"] | None,
     typer.Option(
         "--cut", help="How a change of the database schema is carried out, not `rollout.cut`."
     ),
+]
+Until = Annotated[
+    Literal["provisioned", "prepared", "held", "cut", "joined", "handed-over", "retired"] | None,
+    typer.Option("--until", metavar="STAGE", help="Stop after this stage, with status 0."),
 ]
 AcceptLoss = Annotated[
     list[str] | None,
@@ -86,6 +95,7 @@ def opened(
     accept_loss: Sequence[str] | None = None,
     node: str | None = None,
     plan: Path | None = None,
+    until: "Stage | None" = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
     from onebaton.ui.console import open_reporter
@@ -102,6 +112,7 @@ def opened(
             accepted=tuple(accept_loss or ()),
             node=node,
             plan=plan,
+            until=until,
         )
 
 

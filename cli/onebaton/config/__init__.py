@@ -15,7 +15,16 @@ from onebaton.config.plans import PlansConfig
 from onebaton.config.platform import PodmanPlatform
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
 from onebaton.config.section import SecretSource, Section
-from onebaton.config.storage import S3Config
+from onebaton.config.stages import (
+    Event,
+    HooksConfig,
+    NotifyConfig,
+    SoakStage,
+    Stage,
+    StagesConfig,
+)
+from onebaton.config.storage import S3Config, SecretsConfig, SeedConfig
+from onebaton.config.windows import Window
 from onebaton.config.zone import (
     Credentials,
     DatabaseConfig,
@@ -33,9 +42,12 @@ __all__ = [
     "Credentials",
     "Cut",
     "DatabaseConfig",
+    "Event",
     "Gates",
+    "HooksConfig",
     "ImageConfig",
     "NetworkConfig",
+    "NotifyConfig",
     "OnedConfig",
     "PlansConfig",
     "PodmanPlatform",
@@ -44,10 +56,16 @@ __all__ = [
     "RolloutConfig",
     "S3Config",
     "SecretSource",
+    "SecretsConfig",
     "Section",
+    "SeedConfig",
+    "SoakStage",
     "SshConfig",
+    "Stage",
+    "StagesConfig",
     "Timeouts",
     "VipConfig",
+    "Window",
     "ZoneConfig",
 ]
 
@@ -69,6 +87,10 @@ class ClusterConfig(Section):
     plans: PlansConfig = Field(
         default=PlansConfig(), description="Plans that are reviewed before they are carried out."
     )
+    stages: StagesConfig = Field(
+        default=StagesConfig(), description="Where a rollout waits, and for whom."
+    )
+    notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is told of a rollout.")
     state: str = Field(
         default=DEFAULT_STATE,
         min_length=1,
@@ -81,7 +103,13 @@ class ClusterConfig(Section):
         description="Folder of what stays on this machine: known ssh host keys, work folders of "
         "podman, Terraform and the bake. If left out, the state's own, or .onebaton beside S3.",
     )
-    s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
+    s3: S3Config = Field(
+        default=S3Config(), description="The object store, if state or seed.bucket is in one."
+    )
+    seed: SeedConfig = Field(default=SeedConfig(), description="The way that seeds take.")
+    secrets: SecretsConfig = Field(
+        default=SecretsConfig(), description="How AWS is asked for secrets."
+    )
 
     @field_validator("state")
     @classmethod
@@ -95,6 +123,11 @@ class ClusterConfig(Section):
         if value is None and "://" in info.data.get("state", ""):
             value = DEFAULT_STATE
         return value if value is None else str(under_folder(value, info) or value)
+
+    @property
+    def seed_place(self) -> str:
+        """What seeds pass through, where ``seed.via`` is s3."""
+        return self.seed.bucket or self.state
 
     @property
     def local_folder(self) -> Path:

@@ -19,17 +19,14 @@ from onebaton.plan.quorum import Quorum
 from onebaton.plan.underway import Goal, half_done
 from onebaton.plan.wanted import Wanted
 from onebaton.rollout.cut_report import kept
-from onebaton.rollout.runner import Taken
+from onebaton.rollout.stage_notes import Waiting
 from onebaton.views import (
     AbortView,
     DiagnosisRow,
     DoctorView,
-    GapRow,
     MemberRow,
     NodeRow,
-    ReportView,
     StatusView,
-    StepRow,
 )
 
 
@@ -55,11 +52,14 @@ def status_view(
     observed_at: float,
     goal: Goal | None = None,
     revoked: Mapping[str, str] = MappingProxyType({}),
+    *,
+    waiting: Waiting | None = None,
 ) -> StatusView:
     """The zone and its nodes as observed.
 
     :param goal: of the rollout that did not come to its end.
     :param revoked: why images were, by digest.
+    :param waiting: for an approval.
     """
     members = tuple(_member_row(member) for member in world.members)
     ids = {member.host.name: member.server.id for member in world.members}
@@ -87,7 +87,7 @@ def status_view(
         members=members,
         nodes=nodes,
         problems=(*_problems(world), *_on_revoked(world, revoked)),
-        notes=(*_under_way(world), *_half_done(goal, world)),
+        notes=(*_under_way(world), *_half_done(goal, world), *_waiting(waiting)),
     )
 
 
@@ -130,6 +130,15 @@ def _half_done(goal: Goal | None, world: World) -> tuple[str, ...]:
     return (
         f"a rollout to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
         "with it, `onebaton abort` goes back while that is safe",
+    )
+
+
+def _waiting(waiting: Waiting | None) -> tuple[str, ...]:
+    if waiting is None:
+        return ()
+    return (
+        f"the rollout waits for an approval before the stage {waiting.stage}, with "
+        f"{len(waiting.steps)} steps left: `{waiting.again}` approves them and goes on",
     )
 
 
@@ -224,20 +233,3 @@ def doctor_view(
         blocked=any(one.blocks for one in found),
         rows=rows,
     )
-
-
-def report_view(
-    title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = (), notes: Sequence[str] = ()
-) -> ReportView:
-    """How a run went."""
-    steps = tuple(
-        StepRow(
-            step_id=step.step,
-            what=step.what,
-            started_at=step.started_at,
-            duration_s=step.seconds,
-            outcome=step.outcome,
-        )
-        for step in taken
-    )
-    return ReportView(title=title, steps=steps, gaps=tuple(gaps), notes=tuple(notes))

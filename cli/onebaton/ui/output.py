@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from onebaton.model import Image
-from onebaton.views import (
-    DoctorView,
-    ImageView,
-    PlanView,
-    PruneView,
-    RehearsalView,
-    ReportView,
-    StatusView,
-)
+from onebaton.reports import KeptRow, ReportView
+from onebaton.views import DoctorView, ImageView, PlanView, PruneView, RehearsalView, StatusView
 
 #: What commands show.
 View = StatusView | PlanView | ReportView | DoctorView | RehearsalView | ImageView | PruneView
-Shown = View | Sequence[Image]
+Shown = View | Sequence[Image] | Sequence[KeptRow]
 
 
 def show(what: Shown, *, as_json: bool = False) -> None:
@@ -27,7 +20,7 @@ def show(what: Shown, *, as_json: bool = False) -> None:
     :param as_json: as data, and nothing else.
     """
     if as_json:
-        show_json(asdict(what) if isinstance(what, View) else [asdict(image) for image in what])
+        show_json(asdict(what) if isinstance(what, View) else [asdict(row) for row in what])
         return
     # rich is slow to import; JSON does not need it.
     from onebaton.ui import tables

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from onebaton.model import Health, Image
+from onebaton.reports import GapRow, KeptRow, ReportView, StepRow
 from onebaton.ui import diagnosis
 from onebaton.views import (
     DoctorView,
-    GapRow,
     ImageRow,
     ImageView,
     MemberRow,
@@ -23,9 +23,7 @@ from onebaton.views import (
     PlanView,
     PruneView,
     RehearsalView,
-    ReportView,
     StatusView,
-    StepRow,
     TableRow,
 )
 
@@ -40,6 +38,10 @@ _STYLES = {
     Health.UNKNOWN.value: "red",
     "done": "green",
     "failed": "red",
+    "interrupted": "red",
+    "finished": "green",
+    "waiting": "yellow",
+    "stopped": "yellow",
     "skipped": "dim",
     "lost rows": "red",
     "changed": "yellow",
@@ -55,7 +57,8 @@ def show(
     | RehearsalView
     | ImageView
     | PruneView
-    | Sequence[Image],
+    | Sequence[Image]
+    | Sequence[KeptRow],
     stream: TextIO,
 ) -> None:
     """Print a view's tables."""
@@ -76,8 +79,11 @@ def show(
             parts = _image(what)
         case PruneView():
             parts = _prune(what)
+        case [KeptRow(), *_]:
+            parts = iter([_kept([row for row in what if isinstance(row, KeptRow)])])
         case _:
-            parts = iter([_images(what) if what else Text("no image was baked yet")])
+            images = [row for row in what if isinstance(row, Image)]
+            parts = iter([_images(images) if images else Text("no image was baked yet")])
     for part in parts:
         console.print(part)
 
@@ -191,8 +197,24 @@ def _report(view: ReportView) -> Iterator[RenderableType]:
         yield _steps(view.steps)
     if view.gaps:
         yield _gaps(view.gaps)
+    for line in view.problem:
+        yield Text(line, style="red")
     for note in view.notes:
         yield Text(note)
+    if view.go_on:
+        yield Text(f"to go on: {view.go_on}", style="bold")
+
+
+def _kept(reports: Sequence[KeptRow]) -> Table:
+    table = _table("run", "began", "took", "ended", "what", "kept as", right=("took",))
+    for row in reports:
+        began, took = None, None
+        if row.began_at is not None and row.ended_at is not None:
+            began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.began_at))
+            took = f"{row.ended_at - row.began_at:.0f} s"
+        cells = (row.run, began, took, row.ending, row.title, ", ".join(row.formats))
+        table.add_row(*map(_cell, cells))
+    return table
 
 
 def _rehearsal(view: RehearsalView) -> Iterator[RenderableType]:

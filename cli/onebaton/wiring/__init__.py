@@ -16,8 +16,10 @@ from onebaton.wiring.catalogue import (
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
 from onebaton.wiring.replacing import replace, replace_preview
+from onebaton.wiring.reports import kept_report, kept_reports, kept_text
 from onebaton.wiring.reviewing import Paper
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
+from onebaton.wiring.staged import go_on
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
 from onebaton.wiring.upkeep import park, unpark
 
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
 
     from onebaton.model import Image, World
     from onebaton.plan.actions import Action, Plan
-    from onebaton.views import DoctorView, PlanView, RehearsalView, ReportView, StatusView
+    from onebaton.reports import ReportView
+    from onebaton.rollout.guard import PlanGuard
+    from onebaton.views import DoctorView, PlanView, RehearsalView, StatusView
     from onebaton.wiring.cluster import Cluster
+    from onebaton.wiring.reviewing import FreeHand
 
 __all__ = [
     "Options",
@@ -41,7 +46,11 @@ __all__ = [
     "doctor",
     "finalize",
     "finalize_preview",
+    "go_on",
     "images",
+    "kept_report",
+    "kept_reports",
+    "kept_text",
     "park",
     "plan",
     "plan_for_review",
@@ -182,9 +191,11 @@ def rollout(options: Options) -> ReportView:
     from onebaton.plan.roll import plan_roll
     from onebaton.plan.underway import goal_of
     from onebaton.rollout.cut_report import CutReport
+    from onebaton.rollout.stage_notes import is_unfinished
     from onebaton.wiring.planning import planned
     from onebaton.wiring.probing import probing, sweep
     from onebaton.wiring.reviewing import guard_of, reviewed
+    from onebaton.wiring.staged import boundaries, progress_to, require_stage, tell, telling
 
     def seen(world: World) -> None:
         watch.seen(world)
@@ -199,6 +210,7 @@ def rollout(options: Options) -> ReportView:
     by_plan = reviewed(options)
     with opened(by_plan.options if by_plan is not None else options) as cluster:
         cluster.platform.check()
+        zone = cluster.config.zone.name
         with locked(cluster, "rollout") as lock:
             run = run_id(cluster, "rollout")
             world = cluster.observe()
@@ -206,19 +218,21 @@ def rollout(options: Options) -> ReportView:
             wanted = cluster.wanted
             # Refused, or found done, before the probe writes anything.
             steps = guard.decided(world, planned(cluster, world))
+            require_stage(options.until, world, steps, wanted.image.digest)
             told = CutReport(cluster.clock, cluster.reporter, wanted.size, steps, world.prior)
             verb = "cut over" if told.is_cut_over else "rolled"
-            title = f"zone {cluster.config.zone.name} {verb} to {wanted.image.version}"
-            if not steps.actions:
+            title = f"zone {zone} {verb} to {wanted.image.version}"
+            progress = progress_to(cluster, wanted.image.digest)
+            settings = cluster.config.stages
+            if not steps.actions and not is_unfinished(progress, wanted.image.digest, settings):
                 sweep(cluster)
-                cluster.goals.forget()
-                guard.finished()
+                _ended(cluster, guard)
                 return report(cluster, run, title, (), nothing=told.notes())
             rehearsal = wanted.cut.rehearsal
             left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()
             guard.take(run)
             cluster.goals.save(goal_of(wanted, cluster.clock.now(), world))
-            with probing(cluster) as watch:
+            with telling(cluster, run, title) as hook, probing(cluster) as watch:
                 taken = carry_out(
                     cluster,
                     lock,
@@ -228,12 +242,24 @@ def rollout(options: Options) -> ReportView:
                     site=changed(cluster.site, left_alone=left_alone, reporter=told.reporter),
                     seen=seen,
                     before=before,
+                    gaps=watch.gaps,
+                    staged=lambda stop: boundaries(cluster, run, stop, hook),
                 )
                 gaps = watch.gaps()
-            cluster.goals.forget()
-            guard.finished()
-            notes = (*told.notes(taken), HYPERVISORS)
+                if taken.ending != "finished":
+                    title = f"zone {zone} on its way to {wanted.image.version}: {taken.ending}"
+                    return report(cluster, run, title, taken, gaps, notes=taken.said)
+                tell(cluster, hook, run, "finished", title)
+            _ended(cluster, guard)
+            notes = (*told.notes(taken.steps), HYPERVISORS)
             return report(cluster, run, title, taken, gaps, notes=notes)
+
+
+def _ended(cluster: Cluster, guard: PlanGuard | FreeHand) -> None:
+    """The rollout came to its end: nothing of it is under way any more."""
+    cluster.goals.forget()
+    cluster.stage_progress.forget()
+    guard.finished()
 
 
 def status(options: Options) -> StatusView:
@@ -243,7 +269,9 @@ def status(options: Options) -> StatusView:
     with opened(options) as cluster:
         world, vip = cluster.look(), cluster.config.zone.vip.to_model()
         goal, revoked = cluster.goals.load(), cluster.revoked
-        return status_view(world, vip, cluster.clock.now(), goal, revoked)
+        progress = cluster.stage_progress.load() if goal is not None else None
+        waiting = progress.waiting if progress is not None else None
+        return status_view(world, vip, cluster.clock.now(), goal, revoked, waiting=waiting)
 
 
 def doctor(options: Options, *, window_s: float) -> DoctorView:
@@ -286,6 +314,7 @@ def destroy(options: Options) -> tuple[str, ...]:
             nodes = cluster.platform.nodes()
             cluster.platform.apply([])
             cluster.goals.forget()
+            cluster.stage_progress.forget()
             cluster.condemned.forget()
             _forget_cut_over(cluster, {node.spec.address for node in nodes})
             return tuple(node.spec.name for node in nodes)

@@ -8,7 +8,8 @@ from onebaton.wiring.running import carry_out, locked, opened, report, run_id
 
 if TYPE_CHECKING:
     from onebaton.plan.wanted import Wanted
-    from onebaton.views import AbortView, ReportView
+    from onebaton.reports import ReportView
+    from onebaton.views import AbortView
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
 
@@ -45,6 +46,7 @@ def abort(options: Options) -> ReportView:
             # Refused, or found done, before the probe writes anything.
             if not plan_abort(given_up, cluster.look()).actions:
                 cluster.goals.forget()
+                cluster.stage_progress.forget()
                 return report(cluster, run, title, (), nothing=("no node of it is there",))
             with probing(cluster) as watch:
                 taken = carry_out(
@@ -55,9 +57,11 @@ def abort(options: Options) -> ReportView:
                     lambda world: plan_abort(given_up, world),
                     seen=watch.seen,
                     before=watch.before,
+                    gaps=watch.gaps,
                 )
                 gaps = watch.gaps()
             cluster.goals.forget()
+            cluster.stage_progress.forget()
             return report(cluster, run, title, taken, gaps)
 
 

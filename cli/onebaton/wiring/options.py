@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from onebaton.config import Cut
+    from onebaton.config import Cut, Stage
     from onebaton.ports import Reporter
 
 #: Commands that take the options of a cut-over; the second kind those of a rehearsal too.
-_PLANNING = ("plan", "rollout")
+_PLANNING = ("plan", "rollout", "continue")
 _JUDGING = (*_PLANNING, "rehearse")
 #: Commands that carry a plan out.
 _CARRYING_OUT = ("rollout", "continue")
+#: Commands that may stop after a stage.
+_STAGED = ("rollout", "continue")
 #: Commands that are about one node.
 _ABOUT_ONE = ("park", "unpark", "replace")
 
@@ -36,6 +38,7 @@ class Options:
     :param plan: file of the plan that a rollout carries out; it says the version, and how to cut
         over.
     :param image_digest: of the one image to take, as a plan names it.
+    :param until: the stage after which a rollout stops.
     """
 
     config: Path
@@ -48,6 +51,7 @@ class Options:
     node: str | None = None
     plan: Path | None = None
     image_digest: str | None = None
+    until: Stage | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
@@ -65,10 +69,11 @@ class Options:
 
     def _of_a_cut_over(self, command: str) -> Iterator[str]:
         """What was said of a cut-over, if the command takes it; a plan says it itself."""
-        if self.plan is not None and command in _CARRYING_OUT:
-            return
-        if self.cut is not None and command in _PLANNING:
+        by_plan = self.plan is not None and command in _CARRYING_OUT
+        if self.cut is not None and command in _PLANNING and not by_plan:
             yield from ("--cut", self.cut)
         if command in _JUDGING:
-            for table in self.accepted:
+            for table in () if by_plan else self.accepted:
                 yield from ("--accept-loss", table)
+        if self.until is not None and command in _STAGED:
+            yield from ("--until", self.until)

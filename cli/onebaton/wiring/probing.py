@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from onebaton.model import World
     from onebaton.plan.actions import Action
+    from onebaton.reports import GapRow
     from onebaton.rollout.probe import Probe
-    from onebaton.views import GapRow
     from onebaton.wiring.cluster import Cluster
 
 #: Without any answer in this time there is something to tell, in seconds.
