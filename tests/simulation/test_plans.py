@@ -484,3 +484,19 @@ def test_a_leader_by_somebody_else_is_not_taken_for_progress(zone: Commands):
     zone.refused(*carry_out(zone), naming="z-a2 was expected to lead")
     zone.refused(*carry_out(zone), naming="leader: planned z-a2; now z-b1")
     assert Host("z-b1", "").name == cluster.leader.machine
+
+
+def test_a_plan_that_waits_for_an_approval_is_looked_at_again_when_it_goes_on(zone: Commands):
+    zone.edit("rollout:\n", "stages:\n  approve: [handed-over]\nrollout:\n")
+    zone.planned()
+    assert zone.run(*carry_out(zone)) == 3, zone.err
+    assert zone.cluster.leader.machine == "z-a2"
+    words = ("continue", "--plan", str(zone.plan))
+    assert f"onebaton continue --config {zone.config} --plan {zone.plan}" in zone.out
+    image = replace(NEW, platform="fake")
+    zone.standing.revoke(image, "it leaks", 5.0)
+    zone.refused(*words, naming="revoked: it leaks")
+    zone.standing.reinstate(image)
+    assert zone.run(*words) == 0, zone.err
+    assert_rolled(zone.cluster, wanted(3))
+    zone.refused(*carry_out(zone), naming="the plan is used")
