@@ -41,6 +41,8 @@ PATTERNS = {
 
 #: Key of the validation context under which the file's folder is found.
 FOLDER = "folder"
+#: Key of the validation context: whether the files that are named are looked for.
+FILES = "files"
 
 
 def read_address(value: object) -> IPv4Address:
@@ -108,9 +110,14 @@ def _path(value: object, info: ValidationInfo) -> object:
 
 def _existing_file(value: object, info: ValidationInfo) -> object:
     path = _path(value, info)
-    if isinstance(path, Path) and isinstance(info.context, dict):
+    if isinstance(path, Path) and files_are_here(info):
         require_file(path)
     return path
+
+
+def files_are_here(info: ValidationInfo) -> bool:
+    """The files that the file names are on this machine, and looked for."""
+    return isinstance(info.context, dict) and info.context.get(FILES) is not False
 
 
 def require_file(path: Path) -> None:

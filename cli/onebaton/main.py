@@ -34,6 +34,7 @@ COMMANDS = {
     "status": "show the zone, its servers and their nodes",
     "report": "list the reports of all runs, or show one",
     "doctor": "examine the zone before a rollout: what stands in the way",
+    "drift": "tell what is not as the configuration says",
     "destroy": "destroy all nodes of the cluster",
     "version": "print the version",
 }

@@ -334,9 +334,11 @@ class AbortView:
     :param version: of OpenNebula, that it was to reach.
     :param retires: names of servers, in the order in which they leave the zone.
     :param destroys: names of nodes; none if there is nothing to give up.
+    :param swaps: names of nodes that are made anew from the image they had before.
     """
 
     zone_name: str
     version: str
     retires: tuple[str, ...] = ()
     destroys: tuple[str, ...] = ()
+    swaps: tuple[str, ...] = ()

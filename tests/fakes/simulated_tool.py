@@ -22,7 +22,7 @@ from tests.fakes.zone import endpoint
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import OnebatonError, UnavailableError
 from onebaton.model import Image, Secret, Vip, World
-from onebaton.plan.abort import plan_abort
+from onebaton.plan.abort import plan_abort, plan_swap_back
 from onebaton.plan.actions import Action, Plan
 from onebaton.plan.bootstrap import plan_bootstrap
 from onebaton.plan.parking import plan_park, plan_unpark
@@ -94,6 +94,10 @@ class Tool:
     def abort(self) -> list[str]:
         """Go back to the generation that a roll began with; ids of the steps taken."""
         return self._run(self.observe, lambda world: plan_abort(self.wanted, world))
+
+    def swap_back(self) -> list[str]:
+        """Undo a swap, ``wanted`` being what it began with; ids of the steps taken."""
+        return self._run(self.observe, lambda world: plan_swap_back(self.wanted, world))
 
     def park(self, node: str) -> list[str]:
         """Take a server out of service; ids of the steps taken."""
@@ -202,7 +206,7 @@ def running_zone(
     specs = Wanted("z", size, goal.strategy, OLD, SLOTS, goal.limits).specs("a") if own else ()
     names = [spec.name for spec in specs] or [f"one-{i + 1}" for i in range(size)]
     addresses = [spec.address for spec in specs] or list(ELSEWHERE[:size])
-    return simulated.zone(
+    cluster = simulated.zone(
         [OLD, NEW],
         size,
         addresses=addresses,
@@ -211,6 +215,8 @@ def running_zone(
         leader=leader,
         made_by=made_by,
     )
+    cluster.swaps = goal.strategy == "swap"
+    return cluster
 
 
 def assert_rolled(cluster: SimulatedCluster, goal: Wanted) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.platform import FakePlatform
 from tests.fakes.reporter import ListReporter
+from tests.fakes.worlds import image, wanted, zone
 
 from onebaton.adapters.dbdump import SeedByPipes
 from onebaton.adapters.s3store import S3Store
@@ -16,7 +17,9 @@ from onebaton.adapters.startfile import Choices, write
 from onebaton.adapters.store import FolderStore
 from onebaton.errors import RefusedError
 from onebaton.model import Image, NodeSpec, Prior, PriorPhase, Schema, Zone
-from onebaton.plan.underway import Goal
+from onebaton.plan.roll import plan_roll
+from onebaton.plan.underway import Goal, goal_of
+from onebaton.wiring import giveup
 from onebaton.wiring.choosing import candidates
 from onebaton.wiring.cluster import Cluster
 from onebaton.wiring.options import Options
@@ -177,6 +180,27 @@ def test_the_image_of_a_channel(folder):
         there.standing.promote(replace(older, version="6.10.5"), "production", 3.0)
         with pytest.raises(RefusedError, match=r"holds i:older, of 6\.10\.5"):
             candidates(there)
+
+
+@pytest.mark.parametrize("there_is", [True, False])
+def test_a_swap_goes_back_to_the_image_that_it_began_with_if_that_is_there(folder, there_is):
+    lab = zone(wanted(3, "swap"))
+    for _ in range(4):
+        lab.do(plan_roll(lab.wanted, lab.observe()).actions[0])
+    former = image("6.10.0")
+    with cluster(folder) as there:
+        images = {former.name: former.digest} if there_is else {}
+        there.__dict__["platform"] = FakePlatform(images)
+        there.catalogue.add(former)
+        there.goals.save(goal_of(lab.wanted, 1.0))
+        assert giveup._given_up(there).strategy == "swap"
+        if there_is:
+            plan = giveup._planned(there, lab.wanted, lab.observe())
+            assert plan.actions[0].id == "swap:2:z-a3"
+            assert plan.actions[0].node.image == former.name
+        else:
+            with pytest.raises(RefusedError, match="is not there any more"):
+                giveup._planned(there, lab.wanted, lab.observe())
 
 
 @pytest.mark.parametrize(("made", "first"), [(True, OLDER), (False, NEWER)])

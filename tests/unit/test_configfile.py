@@ -355,7 +355,7 @@ CASES = {
     "unknown strategy": (
         "surge",
         "rolling",
-        ["28: rollout.strategy: must be 'surge' or 'one-by-one'"],
+        ["28: rollout.strategy: must be 'surge', 'one-by-one' or 'swap'"],
     ),
     "no ssh key": ("key: id", "key: gone", ["24: ssh.key: there is no file gone"]),
     "no public half": ("key: id", "key: more.sh", ["24: ssh.key: there is no file more.sh.pub"]),

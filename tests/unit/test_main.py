@@ -13,6 +13,7 @@ import pytest
 
 from onebaton import main, wiring
 from onebaton.commands import options
+from onebaton.drift import Drift, DriftView
 from onebaton.errors import (
     ConfigError,
     DeadlineError,
@@ -245,6 +246,17 @@ def test_destroy_asks_and_where_nobody_can_answer_refuses(
         assert out == "destroyed n1, n2\n"
 
 
+@pytest.mark.parametrize(("rows", "status"), [(0, 0), (2, 3)])
+def test_drift_ends_with_its_own_status(rows, status, monkeypatch, capsys):
+    row = Drift("vip", "10.0.0.100/24", "on n1", "on n2", "Take it off.")
+    view = DriftView("lab", "6.10.5", 1.0, (row,) * rows, ("half-done",))
+    monkeypatch.setattr(wiring, "drift", lambda _options: view)
+    assert main.main(["drift", "--json"]) == status
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["place"] for one in shown["rows"]] == ["10.0.0.100/24"] * rows
+    assert shown["notes"] == ["half-done"]
+
+
 BACK = RollbackView(
     "lab", "6.10.5", ("n1", "n2"), ("n4", "n5"), 12, ("12 records are lost", "vm_pool 2")
 )
@@ -288,6 +300,7 @@ def test_what_cannot_be_undone_is_asked_and_where_nobody_can_answer_refused(
     [
         (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), [], 2, False),
         (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), ["--yes"], 0, True),
+        (AbortView("lab", "6.10.5", swaps=("n4", "n5")), [], 2, False),
         # Nothing to decide on.
         (AbortView("lab", "6.10.5"), [], 0, True),
     ],
@@ -303,7 +316,8 @@ def test_an_abort_says_what_leaves_before_it_asks(
     assert main.main(["abort", *argv]) == status
     assert bool(done) == is_done
     if status == 2:
-        assert "take n4 out of the zone and destroy n4, n5" in capsys.readouterr().err
+        asked = "make n4, n5 anew" if view.swaps else "take n4 out of the zone and destroy n4, n5"
+        assert asked in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.fakes.worlds import image
+from tests.fakes.worlds import image, wanted, zone
 
 from onebaton.config import Stage
 from onebaton.model import NodeSpec, Prior, PriorPhase, Schema, Server, World, Zone
@@ -24,7 +24,8 @@ from onebaton.plan.actions import (
     Transition,
 )
 from onebaton.plan.quorum import Quorum
-from onebaton.plan.stages import CUT, ROLL, alone_after_cut, itinerary
+from onebaton.plan.roll import plan_roll
+from onebaton.plan.stages import CUT, ROLL, alone_after_cut, itinerary, under_way
 
 IMAGE = image()
 QUORUM = Quorum(3, 3)
@@ -105,6 +106,34 @@ def test_each_step_has_its_stage_whatever_was_done_before_it(steps, stages):
         found = itinerary(WORLD, plan(*(a for a, _ in rest)), IMAGE.digest)
         assert list(found.ahead) == [stage for _, stage in rest]
         assert found.over == stages[: stages.index(rest[0][1])]
+
+
+def test_a_swap_waits_before_and_after_its_followers_and_never_while_one_is_down():
+    lab = zone(wanted(3, "swap"))
+    stages = []
+    while left := plan_roll(lab.wanted, lab.observe()):
+        world = lab.observe()
+        found = itinerary(world, left, lab.wanted.image.digest)
+        assert found.stages is ROLL
+        assert len(found.ahead) == len(left)
+        waits = not under_way(world, left)
+        assert waits == (lab.healthy == 3), left.actions[0].id
+        stages.append((left.actions[0].id, found.entering, waits))
+        lab.do(left.actions[0])
+        lab.write(10)
+    assert stages == [
+        ("swap:1:z-a2", "joined", True),
+        ("seed:z-a2", "joined", False),
+        ("join:z-a2", "joined", False),
+        ("swap:2:z-a3", "joined", True),
+        ("seed:z-a3", "joined", False),
+        ("join:z-a3", "joined", False),
+        ("hand-over:0:z-a1:z-a2", "handed-over", True),
+        ("swap:0:z-a1", "handed-over", False),
+        ("seed:z-a1", "handed-over", False),
+        ("join:z-a1", "handed-over", False),
+        ("restore:z-a2", "retired", True),
+    ]
 
 
 @pytest.mark.parametrize("phase", PriorPhase)

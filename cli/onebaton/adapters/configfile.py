@@ -21,7 +21,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from onebaton.config import ClusterConfig, SecretSource, Section
 from onebaton.contradictions import Location, contradictions
 from onebaton.errors import ConfigError
-from onebaton.fields import FOLDER, PATTERNS
+from onebaton.fields import FILES, FOLDER, PATTERNS
 
 #: ``${NAME}``; ``$${`` stands for ``${`` itself.
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
@@ -57,6 +57,7 @@ def load(
     version: str | None = None,
     state: str | None = None,
     environ: Mapping[str, str] | None = None,
+    files: bool = True,
 ) -> ClusterConfig:
     """Read and check a whole configuration file.
 
@@ -65,6 +66,7 @@ def load(
     :param version: stands for ``image.version``.
     :param state: stands for ``state``; relative to the working folder.
     :param environ: where ``${NAME}`` is looked up, by default this process's environment.
+    :param files: look for the files that it names; they may be on another machine.
     :raises ConfigError: if the file is not there or has mistakes; ``details`` lists all of
         them as ``file:line: key: message``, ordered by line.
     """
@@ -76,7 +78,7 @@ def load(
         document.override(
             data, ("state",), state if "://" in state else str(Path(state).absolute())
         )
-    config = _validate(data, document)
+    config = _validate(data, document, files=files)
     for found in contradictions(data):
         document.mistake(found.location, found.message)
     if document.mistakes or config is None:
@@ -261,11 +263,13 @@ class _Document:
         return expanded
 
 
-def _validate(data: Mapping[str, object], document: _Document) -> ClusterConfig | None:
+def _validate(
+    data: Mapping[str, object], document: _Document, *, files: bool
+) -> ClusterConfig | None:
     """The models' own opinion of the values, each mistake brought to its place."""
     folder = document.path.absolute().parent
     try:
-        return ClusterConfig.model_validate(data, context={FOLDER: folder})
+        return ClusterConfig.model_validate(data, context={FOLDER: folder, FILES: files})
     except pydantic.ValidationError as error:
         for found in error.errors(include_url=False):
             location = tuple(part for part in found["loc"] if part != "[key]")

@@ -68,6 +68,19 @@ class Templates:
                 resolution="Install onebaton anew.",
             ) from error
 
+    def text(self, name: str) -> str:
+        """A file that is taken as it is.
+
+        :param name: path below ``templates/``, e.g. ``pipelines/scripts/plan.sh``.
+        :raises ConfigError: if it is missing.
+        """
+        try:
+            return (self._folder / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"there is no file {self._folder / name}", resolution="Install onebaton anew."
+            ) from error
+
     def _place(self, name: str, error: jinja2.UndefinedError) -> str:
         """Template and line; Jinja2 leaves them in the traceback only."""
         inside = [

@@ -33,6 +33,8 @@ MAX_TEXT = 600
 STRATEGIES = {
     "surge": "all new nodes are made and seeded at once; the zone never has fewer healthy voters",
     "one-by-one": "one surplus node at most; takes longer, and less room",
+    "swap": "each machine is made anew under its name, address and server id; one voter less "
+    "while it is",
 }
 _TICKS = re.compile(r"`+")
 

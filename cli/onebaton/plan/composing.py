@@ -4,7 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from onebaton.model import NodeSpec, World
-from onebaton.plan.actions import CutOver, CutWay, Destroy, Fence, HandOver, Plan, Provision
+from onebaton.plan.actions import (
+    CutOver,
+    CutWay,
+    Destroy,
+    Fence,
+    HandOver,
+    Plan,
+    Provision,
+    Swap,
+)
 from onebaton.plan.artefact import (
     Artefact,
     Asked,
@@ -124,6 +133,8 @@ def first_nodes(world: World, plan: Plan) -> tuple[NodeSpec, ...] | None:
                 there |= {spec.name: spec for spec in nodes}
             case Destroy(names=names):
                 there = {name: spec for name, spec in there.items() if name not in names}
+            case Swap(node=spec):
+                there[spec.name] = spec
             case Fence(node=node):
                 there.pop(node, None)
             case _:

@@ -25,6 +25,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Transition,
     Unpark,
 )
@@ -58,7 +59,17 @@ def describe_roll(wanted: Wanted, world: World, plan: Plan, *, dated: bool = Fal
     else:
         reason = "every server is on the wanted image, and nothing else is left"
     view = _view(wanted, world, plan, f"roll zone {wanted.zone}", reason)
-    return replace(view, warnings=kept)
+    return replace(view, warnings=(*_swap_warnings(plan), *kept))
+
+
+def _swap_warnings(plan: Plan) -> Iterator[str]:
+    """What stays the same but for this."""
+    names = [action.node.name for action in plan.actions if isinstance(action, Swap)]
+    if names:
+        yield (
+            f"the new machines of {', '.join(names)} have the old names and addresses, and other "
+            "ssh host keys: who remembers those (known_hosts) has to forget them"
+        )
 
 
 def describe_bootstrap(wanted: Wanted, world: World | None, plan: Plan) -> PlanView:
@@ -184,6 +195,11 @@ def what(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one sentence an act
             return f"park server {server.id} ({server.name}): stopped and masked, still listed"
         case Unpark(server=server):
             return f"bring server {server.id} ({server.name}) back into service"
+        case Swap(server=server, node=node):
+            return (
+                f"swap server {server.id} ({server.name}): stop it, and make its machine anew "
+                f"from {node.image}"
+            )
         case Restore(node=node):
             return f"restore the election timeout of {node}"
         case Destroy(names=names):

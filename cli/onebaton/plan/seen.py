@@ -1,6 +1,14 @@
 """What the words and the facts of machines tell by themselves, whatever is wanted."""
 
-from onebaton.model import AheadStage, FrontEndFacts, Member, RaftState, Schema, World
+from onebaton.model import (
+    AheadStage,
+    FrontEndFacts,
+    Member,
+    NodeState,
+    RaftState,
+    Schema,
+    World,
+)
 
 
 def stage_of(facts: FrontEndFacts) -> AheadStage | None:
@@ -30,3 +38,9 @@ def schema_of(world: World) -> Schema | None:
     ordered = sorted(world.members, key=lambda m: (not m.is_leader, m.server.id))
     seen = (m.facts.schema for m in ordered if m.facts is not None)
     return next((schema for schema in seen if schema is not None), None)
+
+
+def machine_gone(member: Member) -> bool:
+    """The platform has no machine for it any more, and nobody answers at its address."""
+    there = member.node is not None and member.node.state is not NodeState.VANISHED
+    return not there and member.facts is None and member.raft is None

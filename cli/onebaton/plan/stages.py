@@ -12,14 +12,18 @@ joined       every new node is a member, level, and known to the others
 handed-over  (roll) a new node leads, and the old servers have left the zone
 retired      (roll) nothing of the old generation is left: its nodes are destroyed
 ===========  ==================================================================================
+
+A swap has no new nodes beside the old ones: *provisioned* is over at once, in *joined* all
+followers are exchanged, and *handed-over* ends when the old leader was exchanged as well. It never
+waits while a server is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from onebaton.config import Stage, Window
-from onebaton.model import Health, PriorPhase, World
+from onebaton.model import Health, Member, PriorPhase, World
 from onebaton.plan.actions import (
     Action,
     CutOver,
@@ -32,6 +36,7 @@ from onebaton.plan.actions import (
     Refresh,
     Retire,
     Seed,
+    Swap,
 )
 from onebaton.plan.quorum import Quorum
 from onebaton.plan.seen import put_away
@@ -91,6 +96,8 @@ def itinerary(world: World, plan: Plan, image_digest: str) -> Itinerary:
     :param image_digest: of the wanted image.
     """
     actions = plan.actions
+    if _swaps(world, plan, image_digest):
+        return Itinerary(ROLL, tuple(_swap_stages(world, plan, image_digest)))
     works = tuple(_work_of(action, world) for action in actions)
     for stages in (CUT, ROLL):
         change = stages[-2]
@@ -106,6 +113,53 @@ def itinerary(world: World, plan: Plan, image_digest: str) -> Itinerary:
     if _was_cut(world, image_digest):
         return Itinerary(CUT, tuple(CUT[-1] for _ in actions))
     return Itinerary(ROLL, _assigned(works, ROLL))
+
+
+def _swaps(world: World, plan: Plan, image_digest: str) -> bool:
+    """Machines are exchanged in their places, or the last one is on its way back."""
+    if any(isinstance(action, Swap) for action in plan.actions):
+        return True
+    return _new_leads(world, image_digest) and any(
+        _is_exchange(action, world) for action in plan.actions[:1]
+    )
+
+
+def _swap_stages(world: World, plan: Plan, image_digest: str) -> Iterator[Stage]:
+    led = _new_leads(world, image_digest)
+    for action in plan.actions:
+        led = led or isinstance(action, HandOver)
+        if not led:
+            yield "joined"
+        elif isinstance(action, HandOver) or _is_exchange(action, world):
+            yield "handed-over"
+        else:
+            yield "retired"
+
+
+def _new_leads(world: World, image_digest: str) -> bool:
+    node = world.leader.node if world.leader is not None else None
+    return node is not None and node.spec.image_digest == image_digest
+
+
+def _is_exchange(action: Action, world: World) -> bool:
+    """It stops a server to exchange its machine, or brings one back that the zone lists."""
+    return isinstance(action, Swap) or bool(_brings_back(action, world))
+
+
+def _brings_back(action: Action, world: World) -> tuple[Member, ...]:
+    """Members that the action is about, on machines that are made, seeded or started."""
+    match action:
+        case Swap(node=node):
+            names = {node.name}
+        case Provision(nodes=nodes):
+            names = {spec.name for spec in nodes}
+        case Seed(targets=targets):
+            names = set(targets)
+        case Join(node=name):
+            names = {name}
+        case _:
+            return ()
+    return tuple(member for member in world.members if member.host.name in names)
 
 
 def _assigned(works: Sequence[Stage | None], stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
@@ -157,11 +211,15 @@ def under_way(world: World, plan: Plan) -> bool:
     """The next action finishes what must not be kept waiting.
 
     The leader is cut off and nobody leads; a cut-over was begun and no new server serves; or a
-    server that is stopped for good still counts as a voter.
+    server that is stopped for good, or is down and about to be brought back, counts as a voter.
     """
     prior = world.prior
     cutting = prior is not None and prior.phase is PriorPhase.CUTTING
-    stopped = bool(plan.actions) and _is_stopped(plan.actions[0], world)
+    stopped = any(
+        _is_stopped(action, world)
+        or any(m.health is not Health.HEALTHY for m in _brings_back(action, world))
+        for action in plan.actions[:1]
+    )
     return world.leader is None or cutting or stopped
 
 

@@ -13,7 +13,7 @@ from onebaton.model import (
     Vip,
     World,
 )
-from onebaton.plan.actions import Destroy, Fence, Plan, Retire
+from onebaton.plan.actions import Destroy, Fence, Plan, Retire, Swap
 from onebaton.plan.diagnosis import Diagnosis
 from onebaton.plan.quorum import Quorum
 from onebaton.plan.underway import Goal, half_done
@@ -43,6 +43,7 @@ def abort_view(given_up: Wanted, plan: Plan) -> AbortView:
         given_up.image.version,
         retires=tuple(action.server.name for action in leaving),
         destroys=(*fenced, *(name for names in destroyed for name in names)),
+        swaps=tuple(action.node.name for action in plan.actions if isinstance(action, Swap)),
     )
 
 
@@ -127,8 +128,9 @@ def _half_done(goal: Goal | None, world: World) -> tuple[str, ...]:
     cutting = prior is not None and prior.phase is PriorPhase.CUTTING
     if goal is None or cutting or not half_done(goal, world):
         return ()
+    way = " by swap" if goal.strategy == "swap" else ""
     return (
-        f"a rollout to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
+        f"a rollout{way} to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
         "with it, `onebaton abort` goes back while that is safe",
     )
 

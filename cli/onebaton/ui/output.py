@@ -5,12 +5,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from onebaton.drift import DriftView
 from onebaton.model import Image
 from onebaton.reports import KeptRow, ReportView
 from onebaton.views import DoctorView, ImageView, PlanView, PruneView, RehearsalView, StatusView
 
 #: What commands show.
-View = StatusView | PlanView | ReportView | DoctorView | RehearsalView | ImageView | PruneView
+View = (
+    StatusView
+    | PlanView
+    | ReportView
+    | DoctorView
+    | DriftView
+    | RehearsalView
+    | ImageView
+    | PruneView
+)
 Shown = View | Sequence[Image] | Sequence[KeptRow]
 
 

@@ -10,9 +10,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onebaton.drift import DriftView
 from onebaton.model import Health, Image
 from onebaton.reports import GapRow, KeptRow, ReportView, StepRow
-from onebaton.ui import diagnosis
+from onebaton.ui import diagnosis, drift
 from onebaton.views import (
     DoctorView,
     ImageRow,
@@ -54,6 +55,7 @@ def show(
     | PlanView
     | ReportView
     | DoctorView
+    | DriftView
     | RehearsalView
     | ImageView
     | PruneView
@@ -73,6 +75,8 @@ def show(
             parts = _report(what)
         case DoctorView():
             parts = diagnosis.parts(what)
+        case DriftView():
+            parts = drift.parts(what)
         case RehearsalView():
             parts = _rehearsal(what)
         case ImageView():

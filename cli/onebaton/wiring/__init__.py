@@ -13,6 +13,7 @@ from onebaton.wiring.catalogue import (
     revoke,
     show_image,
 )
+from onebaton.wiring.drifting import drift
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
 from onebaton.wiring.replacing import replace, replace_preview
@@ -44,6 +45,7 @@ __all__ = [
     "destroy",
     "destroy_preview",
     "doctor",
+    "drift",
     "finalize",
     "finalize_preview",
     "go_on",
