@@ -89,7 +89,8 @@ def show(
             images = [row for row in what if isinstance(row, Image)]
             parts = iter([_images(images) if images else Text("no image was baked yet")])
     for part in parts:
-        console.print(part)
+        # A line that is folded here could not be pasted: the terminal does that.
+        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def _status(view: StatusView, width: int) -> Iterator[RenderableType]:
