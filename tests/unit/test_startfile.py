@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from onebaton.adapters.configfile import load
 from onebaton.adapters.startfile import Choices, render, write
 from onebaton.config import (
+    AwsPlatform,
     ClusterConfig,
     DatabaseConfig,
     Gates,
@@ -24,6 +25,7 @@ from onebaton.config import (
     StagesConfig,
     Timeouts,
 )
+from onebaton.config.section import kind_of
 from onebaton.errors import ConfigError, UsageError
 
 CHOICES = Choices("podman", "lab", "6.10.5", None)
@@ -75,6 +77,16 @@ def test_its_values_are_the_defaults(folder):
     assert config.notify == NotifyConfig()
     assert config.seed == SeedConfig()
     assert config.secrets == SecretsConfig()
+
+
+def test_on_aws_too_its_values_are_the_defaults(folder):
+    config = begin(folder, dataclasses.replace(CHOICES, platform="aws"))
+    platform = config.platform
+    assert isinstance(platform, AwsPlatform)
+    for section in (platform, platform.source_ami, platform.volumes, platform.address):
+        for name, field in type(section).model_fields.items():
+            if not field.is_required():
+                assert getattr(section, name) == field.default, name
 
 
 CHANGES = {
@@ -158,13 +170,16 @@ def test_stages_as_they_are_meant(folder):
     assert (config.notify.url.env, config.notify.events) == ("HOOK", ("failed",))
 
 
-def test_it_holds_every_option_with_a_comment():
-    text = render(CHOICES)
+@pytest.mark.parametrize("platform", [PodmanPlatform, AwsPlatform])
+def test_it_holds_every_option_with_a_comment(platform):
+    text = render(dataclasses.replace(CHOICES, platform=kind_of(platform)))
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
     others = [name for name in SecretSource.model_fields if name != "file"]
     unsaid = {*(f"{password}.{name}" for name in others), "database.password", "notify.url"}
+    # On aws platform.source_ami says it.
+    absent = {"image.base"} if platform is AwsPlatform else set()
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():
@@ -172,8 +187,11 @@ def test_it_holds_every_option_with_a_comment():
             if key in unsaid:
                 assert f"# {name}:" in text
                 continue
+            if key in absent:
+                assert name not in values
+                continue
             assert name in values, key
-            inner = field.annotation
+            inner = platform if key == "platform" else field.annotation
             if isinstance(inner, type) and issubclass(inner, Section):
                 keys(inner, values[name], f"{key}.")
             elif key != f"{password}.file":
