@@ -46,6 +46,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _outage(data)
     yield from _repository(data)
     yield from _encryption(data)
+    yield from _signatures(data)
     yield from _seed(data)
     yield from _aws_base(data)
     yield from _aws_subnets(data)
@@ -178,6 +179,13 @@ def _encryption(data: Mapping[str, object]) -> Iterator[Contradiction]:
         yield Contradiction(
             ("s3", "kms_key_id"), f"is for s3.encryption aws:kms; chosen is {chosen}"
         )
+
+
+def _signatures(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """A signature is judged by somebody's key."""
+    location: Location = ("plans", "require_signature")
+    if _at(data, location) is True and not _at(data, ("plans", "public_keys")):
+        yield Contradiction(location, "takes a key in plans.public_keys to tell a signature by")
 
 
 def _aws_base(data: Mapping[str, object]) -> Iterator[Contradiction]:

@@ -42,6 +42,10 @@ BreakLock = Annotated[
 ]
 Node = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as in `status`.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", help="Carry out exactly this plan, of `onebaton plan --out`."),
+]
 Cut = Annotated[
     Literal["auto", "stand-by", "plain"] | None,
     typer.Option(
@@ -90,6 +94,7 @@ def opened(
     cut: Literal["auto", "stand-by", "plain"] | None = None,
     accept_loss: Sequence[str] | None = None,
     node: str | None = None,
+    plan: Path | None = None,
     until: "Stage | None" = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
@@ -106,6 +111,7 @@ def opened(
             cut=cut,
             accepted=tuple(accept_loss or ()),
             node=node,
+            plan=plan,
             until=until,
         )
 

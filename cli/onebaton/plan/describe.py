@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import assert_never
 
 from onebaton.model import PriorPhase, Server, World
@@ -34,12 +35,17 @@ from onebaton.plan.wanted import Wanted
 from onebaton.views import PlanRow, PlanView
 
 
-def describe_roll(wanted: Wanted, world: World, plan: Plan) -> PlanView:
-    """The view of a roll, or of a cut-over."""
+def describe_roll(wanted: Wanted, world: World, plan: Plan, *, dated: bool = False) -> PlanView:
+    """The view of a roll, or of a cut-over.
+
+    :param dated: name dates where it would else name ages, for what is read later.
+    """
     scene = Scene.of(wanted, world)
     kept = _kept(scene)
     if scene.cutting or scene.changes_schema:
-        view = _view(wanted, world, plan, f"cut zone {wanted.zone} over", _cut_reason(scene))
+        view = _view(
+            wanted, world, plan, f"cut zone {wanted.zone} over", _cut_reason(scene, dated=dated)
+        )
         way = next((a.way for a in plan.actions if isinstance(a, CutOver)), scene.way)
         warnings = () if scene.cutting else tuple(_cut_warnings(scene))
         return replace(view, strategy=f"cut-over, {WAYS[way]}", warnings=(*warnings, *kept))
@@ -73,7 +79,7 @@ def describe_bootstrap(wanted: Wanted, world: World | None, plan: Plan) -> PlanV
     return _view(wanted, world, plan, f"found zone {wanted.zone}", reason)
 
 
-def _cut_reason(scene: Scene) -> str:
+def _cut_reason(scene: Scene, *, dated: bool) -> str:
     """Why it cannot be rolled, what would run, how long it takes, and how that is known."""
     prior, image = scene.world.prior, scene.wanted.image
     if prior is not None and scene.cutting:
@@ -88,8 +94,10 @@ def _cut_reason(scene: Scene) -> str:
     ran = f" by {', '.join(found.migrators)}" if found.migrators else ""
     forecast_s = found.forecast_s.get(scene.way)
     out = "unknown" if forecast_s is None else f"{forecast_s:.1f} s"
+    moment = datetime.fromtimestamp(found.began_at, UTC)
+    when = f"{moment:%Y-%m-%d %H:%M} UTC" if dated else f"{duration(found.age_s)} ago"
     return (
-        f"{text}{ran}; rehearsed {duration(found.age_s)} ago ({found.kept_as}): forecast of the "
+        f"{text}{ran}; rehearsed {when} ({found.kept_as}): forecast of the "
         f"time without writes {WAYS[scene.way]}: {out}"
     )
 

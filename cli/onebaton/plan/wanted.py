@@ -41,6 +41,8 @@ class Rehearsed:
     :param losses: tables that lose rows, each with how many, e.g. ``2099 → 0``.
     :param left_alone: tables that the migrator does not touch.
     :param forecast_s: seconds without writes, by the way of cutting over.
+    :param began_at: seconds since the epoch, UTC.
+    :param digest: over its report.
     """
 
     kept_as: str
@@ -55,6 +57,8 @@ class Rehearsed:
     losses: Mapping[str, str] = field(default_factory=dict)
     left_alone: frozenset[str] = frozenset()
     forecast_s: Mapping[CutWay, float] = field(default_factory=dict)
+    began_at: float = 0.0
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
