@@ -8,6 +8,7 @@ import pytest
 from tests.integration.aws_calls import RECORDED
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One file, one process; one zone of several files, one process as well."""
     for item in items:
