@@ -21,6 +21,7 @@ _PACKAGE = r"^[a-z0-9][a-z0-9+.-]+$"
 _DATABASE = r"^[A-Za-z0-9_]+$"
 _REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_DURATION = r"^[1-9]\d{0,4}[mhdw]$"
 _PREFIX_PART = r"[A-Za-z0-9_][A-Za-z0-9._%+=-]*"
 
 #: What a text must look like, in words, by the pattern that checks it.
@@ -33,6 +34,7 @@ PATTERNS = {
     _PACKAGE: "must be the name of a Debian package; its version is image.version",
     _DATABASE: "must hold only letters, digits and underscores",
     _REGION: "must be the name of a region, such as eu-central-1",
+    _DURATION: "must be a number of minutes, hours, days or weeks, such as 90m, 12h, 3d or 1w",
 }
 
 #: Key of the validation context under which the file's folder is found.
@@ -133,6 +135,7 @@ Subnet = Annotated[IPv4Network, BeforeValidator(read_subnet)]
 DeviceName = Annotated[str, StringConstraints(pattern=_DEVICE)]
 DatabaseName = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=64)]
 DatabaseUser = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=32)]
+Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Region = Annotated[str, StringConstraints(pattern=_REGION)]
 
 
@@ -198,3 +201,17 @@ def service_url(value: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("must hold no user and no password: keys come from the usual AWS places")
     return value
+
+
+#: Seconds of the units that a :data:`Duration` is told in.
+_UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def duration_s(text: str) -> float:
+    """Seconds of a :data:`Duration`.
+
+    :raises ValueError: if it is none.
+    """
+    if not re.fullmatch(_DURATION, text):
+        raise ValueError(PATTERNS[_DURATION])
+    return int(text[:-1]) * _UNITS_S[text[-1]]

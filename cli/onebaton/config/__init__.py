@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from onebaton.config.clones import CloneConfig, ClonesConfig, Fence
 from onebaton.config.image import ImageConfig, RepositoryConfig
 from onebaton.config.platform import PodmanPlatform
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
@@ -28,10 +29,13 @@ from onebaton.fields import state_place, under_folder
 
 __all__ = [
     "DEFAULT_STATE",
+    "CloneConfig",
+    "ClonesConfig",
     "ClusterConfig",
     "Credentials",
     "Cut",
     "DatabaseConfig",
+    "Fence",
     "Gates",
     "ImageConfig",
     "NetworkConfig",
@@ -77,6 +81,12 @@ class ClusterConfig(Section):
         "podman, Terraform and the bake. If left out, the state's own, or .onebaton beside S3.",
     )
     s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
+    clones: ClonesConfig | None = Field(
+        default=None, description="Fenced copies of the zone (`onebaton clone`)."
+    )
+    clone: CloneConfig | None = Field(
+        default=None, description="Written by `onebaton clone`: this zone is a copy of another."
+    )
 
     @field_validator("state")
     @classmethod

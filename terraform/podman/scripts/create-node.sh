@@ -66,4 +66,14 @@ printf '%s\n' "$AUTHORIZED_KEYS" >"$files/onebaton/authorized_keys"
 "$podman" cp "$files/onebaton" "$made:/etc/"
 
 "$podman" start "$made" >/dev/null
+
+# The bridge of an internal network may have no address: this machine takes the gateway's, so that
+# it reaches the nodes. They have no route that would lead through it.
+if [ -n "${GATEWAY:-}" ]; then
+    bridge=$("$podman" network inspect --format '{{ .NetworkInterface }}' "$NETWORK")
+    if [ -z "$(ip -4 -o address show dev "$bridge" to "${GATEWAY%/*}/32")" ]; then
+        ip address add "$GATEWAY" dev "$bridge" 2>/dev/null ||
+            [ -n "$(ip -4 -o address show dev "$bridge" to "${GATEWAY%/*}/32")" ]
+    fi
+fi
 echo "container $made"
