@@ -25,6 +25,8 @@ class ClonePhase(Enum):
     MAKING = "making"
     #: Its copy was changed, and is to be proved before the first start.
     CHANGED = "changed"
+    #: It was proved, and is being started.
+    PROVED = "proved"
     #: It serves.
     READY = "ready"
 
@@ -121,7 +123,7 @@ class ScrubRule:
 class CloneDoor(Protocol):
     """What is done to the copy on a clone's node, and tried from there.
 
-    Every call may be repeated after a crash. No ``oned`` runs on the nodes meanwhile.
+    Every call may be repeated after a crash. What changes something finds no ``oned`` running.
     """
 
     def seed(self, source: Host, target: Host, *, timeout_s: float) -> None:
@@ -158,9 +160,13 @@ class CloneDoor(Protocol):
         """
         ...
 
-    def prove(self, target: Host, identity: Identity, production: Production) -> tuple[str, ...]:
+    def prove(
+        self, target: Host, identity: Identity, production: Production, *, started: bool
+    ) -> tuple[str, ...]:
         """Read the copy and the node's secrets back.
 
+        :param started: the clone serves, and has a history of its own: only what names
+            production or opens something of it is looked for.
         :returns: what is still production's, a sentence each; never a secret.
         """
         ...

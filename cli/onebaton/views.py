@@ -304,6 +304,11 @@ class RehearsalView:
     :param way: in which a rollout will cut over: ``stand-by`` or ``plain``; ``None`` if the one
         that is asked for was not proved, or the schema is the same.
     :param why_this_way: the same in a sentence, with the reason.
+    :param clone: name of the clone that the whole rollout was carried out in; empty if it was
+        not.
+    :param measured_s: longest time without writes through the virtual IP in that rollout;
+        ``None`` if nothing was measured.
+    :param measured: gaps of that rollout.
     :param refusals: why a rollout must not go on, a sentence each.
     :param kept_as: file that holds this.
     """
@@ -338,9 +343,65 @@ class RehearsalView:
     forecast_ahead_s: float | None = None
     way: Literal["stand-by", "plain"] | None = None
     why_this_way: str = ""
+    clone: str = ""
+    measured_s: float | None = None
+    measured: tuple[GapRow, ...] = ()
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     kept_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloneRow:
+    """A clone.
+
+    :param zone: name of its own zone.
+    :param of: name of the zone that it is a copy of.
+    :param version: OpenNebula's, that it was made with.
+    :param source: where its data came from; empty until they did.
+    :param phase: a value of :class:`~onebaton.cloning.ClonePhase`.
+    :param expired: it is past its time.
+    """
+
+    name: str
+    zone: str
+    of: str
+    subnet: str
+    size: int
+    version: str
+    source: str
+    made_at: float
+    expires_at: float
+    phase: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClonesView:
+    """All clones of a zone, by name."""
+
+    clones: tuple[CloneRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloneView:
+    """A clone that was made or proved.
+
+    :param endpoint: of its API.
+    :param user: who may log in, with the password in ``password_file``.
+    :param fence: who keeps its network apart: ``platform`` or ``own``.
+    :param parts: what was done, and how long it took.
+    :param changed: rows of the copy that were changed, by table.
+    """
+
+    clone: CloneRow
+    endpoint: str
+    user: str
+    password_file: str
+    fence: str
+    parts: tuple[PartRow, ...]
+    changed: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,15 @@ class SshCloneDoor:
         )
         return counts
 
-    def prove(self, target: Host, identity: Identity, production: Production) -> tuple[str, ...]:
+    def prove(
+        self, target: Host, identity: Identity, production: Production, *, started: bool
+    ) -> tuple[str, ...]:
         """See ``CloneDoor.prove``."""
-        problems = [*cloneproof.still_production(self._db(target), identity, production)]
+        database = self._db(target)
+        if started:
+            problems = [*cloneproof.names_or_opens(database, production)]
+        else:
+            problems = [*cloneproof.still_production(database, identity, production)]
         for name, content in self._files(self._ssh, target):
             digests = {
                 clonetables.digest(production.key, s) for s in _secrets_in([(name, content)])

@@ -13,6 +13,17 @@ from onebaton.cloning import Identity, Production
 TIMEOUT_S = 4 * 3600.0
 
 
+def names_or_opens(database: Database, production: Production) -> Iterator[str]:
+    """What names production's servers, or lets somebody in there.
+
+    :returns: a sentence each.
+    """
+    with database.session(timeout_s=TIMEOUT_S) as session:
+        shape = clonerows.shape(session, database.name)
+        yield from _named_servers(session, shape, production)
+        yield from _opening(session, shape, production)
+
+
 def still_production(
     database: Database, identity: Identity, production: Production
 ) -> Iterator[str]:
@@ -22,8 +33,10 @@ def still_production(
     """
     with database.session(timeout_s=TIMEOUT_S) as session:
         shape = clonerows.shape(session, database.name)
-        yield from _zone_problems(session, shape, identity, production)
-        yield from _user_problems(session, shape, production)
+        yield from _named_servers(session, shape, production)
+        yield from _listed_servers(session, shape, identity)
+        yield from _opening(session, shape, production)
+        yield from _let_in(session, shape)
         for one in clonetables.changes(identity, ""):
             if one.table in shape.columns and one.table != "user_pool":
                 yield from _left(session, shape, one)
@@ -40,33 +53,35 @@ def still_production(
             yield "the copy has triggers"
 
 
-def _zone_problems(
-    session: Session, shape: Shape, identity: Identity, production: Production
-) -> Iterator[str]:
+def _named_servers(session: Session, shape: Shape, production: Production) -> Iterator[str]:
     for oid, body in clonerows.bodies(session, shape, "zone_pool", "body"):
         for address in production.endpoints:
             if _named(address, body):
                 yield f"zone_pool names production's {address} (zone {oid})"
-        servers = [
-            e for e in clonerows.at("zone_pool", oid, body, "/ZONE/SERVER_POOL/SERVER/ENDPOINT")
-        ]
+
+
+def _listed_servers(session: Session, shape: Shape, identity: Identity) -> Iterator[str]:
+    for oid, body in clonerows.bodies(session, shape, "zone_pool", "body"):
+        servers = clonerows.at("zone_pool", oid, body, "/ZONE/SERVER_POOL/SERVER/ENDPOINT")
         if [clonerows.readable(e.text) for e in servers] != [identity.server.endpoint]:
             yield f"the server list of zone {oid} is not this clone's first server alone"
 
 
-def _user_problems(session: Session, shape: Shape, production: Production) -> Iterator[str]:
+def _opening(session: Session, shape: Shape, production: Production) -> Iterator[str]:
     for oid, body in clonerows.bodies(session, shape, "user_pool", "body"):
-        found = clonerows.parsed("user_pool", oid, body, elements)
-        for element in found:
-            is_theirs = (
-                bool(element.text)
-                and clonetables.digest(production.key, element.text) in production.digests
-            )
-            if is_theirs:
+        for element in clonerows.parsed("user_pool", oid, body, elements):
+            digest = clonetables.digest(production.key, element.text) if element.text else ""
+            if digest in production.digests:
                 yield f"user {oid} still has a secret of production ({element.path})"
+
+
+def _let_in(session: Session, shape: Shape) -> Iterator[str]:
+    """Users that some driver, or a token, lets in."""
+    for oid, body in clonerows.bodies(session, shape, "user_pool", "body"):
+        allowed = (b"core", *((b"server_cipher",) * (oid == clonetables.SERVERADMIN_ID)))
+        for element in clonerows.parsed("user_pool", oid, body, elements):
             if element.path == "/USER/LOGIN_TOKEN":
                 yield f"user {oid} still has a login token"
-            allowed = (b"core", *((b"server_cipher",) * (oid == clonetables.SERVERADMIN_ID)))
             if element.path == "/USER/AUTH_DRIVER" and element.text not in allowed:
                 yield f"user {oid} is let in by a driver of production"
 

@@ -269,23 +269,7 @@ class S3Store:
             return self._made
 
     def _make(self) -> "S3Client":
-        config = self._config
-        client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=config.endpoint_url,
-            region_name=config.region,
-            config=Config(
-                connect_timeout=min(self._patience.connect_s, config.timeout_s),
-                read_timeout=min(self._patience.read_s, config.timeout_s),
-                retries={"mode": "standard", "total_max_attempts": self._patience.attempts},
-                # A store beside OpenNebula rarely has a DNS name for each bucket.
-                s3={"addressing_style": "auto" if config.endpoint_url is None else "path"},
-                # Older S3-compatible stores refuse the checksums that AWS takes; without one
-                # the signature covers the content.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        client = client_of(self._config, self._patience)
         client.meta.events.register("before-send.s3", self._in_time)
         return client
 
@@ -293,6 +277,26 @@ class S3Store:
         """Keep a call that was given up from being tried again."""
         if time.monotonic() >= self._deadline.at:
             raise TimeoutError
+
+
+def client_of(config: S3Config, patience: Patience = Patience()) -> "S3Client":
+    """A client of the store; keys come from boto3's own chain."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=config.endpoint_url,
+        region_name=config.region,
+        config=Config(
+            connect_timeout=min(patience.connect_s, config.timeout_s),
+            read_timeout=min(patience.read_s, config.timeout_s),
+            retries={"mode": "standard", "total_max_attempts": patience.attempts},
+            # A store beside OpenNebula rarely has a DNS name for each bucket.
+            s3={"addressing_style": "auto" if config.endpoint_url is None else "path"},
+            # Older S3-compatible stores refuse the checksums that AWS takes; without one
+            # the signature covers the content.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
 
 
 def _put(request: "PutObjectRequestTypeDef", client: "S3Client") -> bool:

@@ -52,7 +52,18 @@ def describe_roll(wanted: Wanted, world: World, plan: Plan) -> PlanView:
     else:
         reason = "every server is on the wanted image, and nothing else is left"
     view = _view(wanted, world, plan, f"roll zone {wanted.zone}", reason)
-    return replace(view, warnings=kept)
+    return replace(view, reason=f"{reason}{_rolled_in_clone(scene)}", warnings=kept)
+
+
+def _rolled_in_clone(scene: Scene) -> str:
+    """What the same roll took in a clone, if it was carried out there."""
+    found = scene.wanted.cut.rehearsal
+    if found is None or found.measured_s is None:
+        return ""
+    return (
+        f"; carried out in the clone {found.clone} {duration(found.age_s)} ago ({found.kept_as}): "
+        f"{found.measured_s:.1f} s without writes"
+    )
 
 
 def describe_bootstrap(wanted: Wanted, world: World | None, plan: Plan) -> PlanView:
@@ -77,6 +88,8 @@ def _cut_reason(scene: Scene) -> str:
     ran = f" by {', '.join(found.migrators)}" if found.migrators else ""
     forecast_s = found.forecast_s.get(scene.way)
     out = "unknown" if forecast_s is None else f"{forecast_s:.1f} s"
+    if found.measured_s is not None:
+        out = f"{out}, as measured in the clone {found.clone}"
     return (
         f"{text}{ran}; rehearsed {duration(found.age_s)} ago ({found.kept_as}): forecast of the "
         f"time without writes {WAYS[scene.way]}: {out}"

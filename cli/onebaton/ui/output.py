@@ -7,6 +7,8 @@ from dataclasses import asdict
 
 from onebaton.model import Image
 from onebaton.views import (
+    ClonesView,
+    CloneView,
     DoctorView,
     ImageView,
     PlanView,
@@ -17,7 +19,17 @@ from onebaton.views import (
 )
 
 #: What commands show.
-View = StatusView | PlanView | ReportView | DoctorView | RehearsalView | ImageView | PruneView
+View = (
+    StatusView
+    | PlanView
+    | ReportView
+    | DoctorView
+    | RehearsalView
+    | ImageView
+    | PruneView
+    | CloneView
+    | ClonesView
+)
 Shown = View | Sequence[Image]
 
 

@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from onebaton.model import Health, Image
-from onebaton.ui import diagnosis
+from onebaton.ui import clones, diagnosis
 from onebaton.views import (
+    ClonesView,
+    CloneView,
     DoctorView,
     GapRow,
     ImageRow,
@@ -55,6 +57,8 @@ def show(
     | RehearsalView
     | ImageView
     | PruneView
+    | CloneView
+    | ClonesView
     | Sequence[Image],
     stream: TextIO,
 ) -> None:
@@ -74,6 +78,10 @@ def show(
             parts = _rehearsal(what)
         case ImageView():
             parts = _image(what)
+        case CloneView():
+            parts = clones.parts(what)
+        case ClonesView():
+            parts = clones.listed(what)
         case PruneView():
             parts = _prune(what)
         case _:
@@ -226,6 +234,11 @@ def _rehearsal(view: RehearsalView) -> Iterator[RenderableType]:
     if view.why_this_way:
         verb = "will take" if view.way is not None else "will be refused"
         yield Text(f"a rollout {verb}: {view.why_this_way}", style="bold" if view.way else "red")
+    if view.clone:
+        out = "nothing" if view.measured_s is None else f"{view.measured_s:.2f} s without writes"
+        yield Text(f"the whole rollout in the clone {view.clone}: {out}", style="bold")
+        if view.measured:
+            yield _gaps(view.measured)
     for note in view.notes:
         yield Text(note, style="yellow")
     for refusal in view.refusals:

@@ -13,8 +13,18 @@ from onebaton.wiring.catalogue import (
     revoke,
     show_image,
 )
+from onebaton.wiring.clones import (
+    check_clone,
+    create_clone,
+    destroy_clone,
+    expired_clones,
+    list_clones,
+    refresh_clone,
+)
+from onebaton.wiring.cloning import CloneWish
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
+from onebaton.wiring.rehearsing import rehearse_in_clone
 from onebaton.wiring.replacing import replace, replace_preview
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
@@ -29,23 +39,31 @@ if TYPE_CHECKING:
     from onebaton.wiring.cluster import Cluster
 
 __all__ = [
+    "CloneWish",
     "Options",
     "abort",
     "abort_preview",
     "bake",
     "bootstrap",
+    "check_clone",
+    "create_clone",
     "destroy",
+    "destroy_clone",
     "destroy_preview",
     "doctor",
+    "expired_clones",
     "finalize",
     "finalize_preview",
     "images",
+    "list_clones",
     "park",
     "plan",
     "promote",
     "prune",
     "prune_preview",
+    "refresh_clone",
     "rehearse",
+    "rehearse_in_clone",
     "reinstate",
     "replace",
     "replace_preview",
@@ -75,6 +93,7 @@ def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
     from onebaton.bake.oven import Oven
 
     with opened(options) as cluster, locked(cluster, "bake"):
+        cluster.require_no_clone("images")
         builder = PackerBuilder(
             cluster.config.image,
             Podman(cluster.local / "podman"),
@@ -205,12 +224,15 @@ def rollout(options: Options) -> ReportView:
 
 def status(options: Options) -> StatusView:
     """The zone and the nodes as they are."""
+    from onebaton.rollout.cloning import clones_in, noted
     from onebaton.rollout.reporting import status_view
 
     with opened(options) as cluster:
         world, vip = cluster.look(), cluster.config.zone.vip.to_model()
         goal, revoked = cluster.goals.load(), cluster.revoked
-        return status_view(world, vip, cluster.clock.now(), goal, revoked)
+        itself = noted(cluster.store).load() if cluster.config.clone is not None else None
+        now, clones = cluster.clock.now(), clones_in(cluster.store)
+        return status_view(world, vip, now, goal, revoked, clones=clones, itself=itself)
 
 
 def doctor(options: Options, *, window_s: float) -> DoctorView:

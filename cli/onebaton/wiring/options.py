@@ -31,6 +31,7 @@ class Options:
     :param cut: overrides ``rollout.cut``.
     :param accepted: tables that may lose rows in a cut-over.
     :param node: the one node that it is about.
+    :param clone: name of a clone of that zone, which is meant instead of it.
     """
 
     config: Path
@@ -41,13 +42,16 @@ class Options:
     cut: Cut | None = None
     accepted: tuple[str, ...] = ()
     node: str | None = None
+    clone: str | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
-        words = ["onebaton", command]
+        words = ["onebaton", *command.split()]
         if self.node is not None and command in _ABOUT_ONE:
             words.append(self.node)
         words += ["--config", str(self.config)]
+        if self.clone is not None:
+            words += ["--clone", self.clone]
         if self.version is not None:
             words += ["--version", self.version]
         if self.state is not None:
