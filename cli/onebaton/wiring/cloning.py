@@ -100,6 +100,7 @@ def _up_to_proof(
             expires_at=made_at + duration_s(clone.ttl),
         )
         note.save(clone)
+        production.reporter.note("the copy is changed; it is proved before its start")
     if clone.phase is ClonePhase.CHANGED:
         making.prove(remembered(path), apart)
         clone = replace(clone, phase=ClonePhase.PROVED)
