@@ -208,9 +208,7 @@ def test_a_clone_of_three_is_made_rolled_and_cut_over_and_production_does_not_no
         assert {row["version"] for row in status_of(lab, "try")["members"]} == {NEXT_SCHEMA}
 
         for version, found in ((NEW, rolled), (NEXT_SCHEMA, cut)):
-            plan = run(
-                lab.command("plan", "--version", version, "--accept-loss", "document_pool")
-            )
+            plan = run(lab.command("plan", "--version", version, "--accept-loss", "document_pool"))
             plan.show(f"production's plan to {version}")
             assert plan.status == CHANGES, plan.err
             assert "in the clone try" in unfolded(plan.out)
@@ -398,9 +396,7 @@ def test_a_copy_of_a_dump_that_is_still_productions_is_refused_before_its_start(
     assert "user 0 still has a secret of production (/USER/TEMPLATE/NOTE)" in outcome.err
     assert stored not in outcome.err
 
-    in_copy(
-        f"UPDATE user_pool SET body = REPLACE(body, '<NOTE>{stored}</NOTE>', '') WHERE oid = 0"
-    )
+    in_copy(f"UPDATE user_pool SET body = REPLACE(body, '<NOTE>{stored}</NOTE>', '') WHERE oid = 0")
     whole = run(lab.command("clone", "create", "bent", "--json"))
     whole.show("the same, put right")
     assert whole.status == 0, whole.err
