@@ -48,9 +48,8 @@ RULES = """\
 rules:
   - {table: user_pool, element: /USER/NAME, action: hash}
   - {table: template_pool, element: /VMTEMPLATE/TEMPLATE/CONTEXT, action: blank}
-  - {table: user_pool, element: /USER/TEMPLATE/EMAIL, action: replace, with: "user-{id}@example.org"}
+  - {table: user_pool, element: //EMAIL, action: replace, with: "user-{id}@example.org"}
 """
-#: A host of production: an address that answers is as good as a hypervisor.
 USER, USER_PASSWORD = "alice", "wonderland-7"
 AUTHENTICATION = 256
 
@@ -379,7 +378,7 @@ def test_a_copy_of_a_dump_that_is_still_productions_is_refused_before_its_start(
     changed_and_killed(lab, "--from", str(dump))
     server = f"http://{lab.addresses('a')[0]}:2633/RPC2"
     in_copy(
-        "CREATE TABLE kept SELECT * FROM zone_pool; UPDATE zone_pool SET body = REPLACE(body, "
+        "CREATE TABLE kept SELECT * FROM zone_pool; UPDATE zone_pool SET body = REPLACE(body, "  # noqa: S608
         f"'</SERVER_POOL>', '<SERVER><ENDPOINT>{server}</ENDPOINT><ID>1</ID><NAME>x</NAME>"
         "</SERVER></SERVER_POOL>')"
     )
@@ -388,7 +387,7 @@ def test_a_copy_of_a_dump_that_is_still_productions_is_refused_before_its_start(
 
     stored = hashlib.sha256(lab.session.partition(":")[2].encode()).hexdigest()
     in_copy(
-        "UPDATE zone_pool z, kept k SET z.body = k.body WHERE z.oid = k.oid; DROP TABLE kept; "
+        "UPDATE zone_pool z, kept k SET z.body = k.body WHERE z.oid = k.oid; DROP TABLE kept; "  # noqa: S608
         f"UPDATE user_pool SET body = REPLACE(body, '</TEMPLATE>', '<NOTE>{stored}</NOTE>"
         "</TEMPLATE>') WHERE oid = 0"
     )

@@ -1,4 +1,4 @@
-"""What becomes of each row of a copy before its first start, on bodies as the real one writes them."""
+"""What becomes of each row of a copy before its first start, on bodies as recorded."""
 
 import hashlib
 import json
