@@ -395,7 +395,8 @@ def test_a_copy_of_a_dump_that_is_still_productions_is_refused_before_its_start(
     assert "user 0 still has a secret of production (/USER/TEMPLATE/NOTE)" in outcome.err
     assert stored not in outcome.err
 
-    in_copy(f"UPDATE user_pool SET body = REPLACE(body, '<NOTE>{stored}</NOTE>', '') WHERE oid = 0")
+    note = f"<NOTE>{stored}</NOTE>"
+    in_copy(f"UPDATE user_pool SET body = REPLACE(body, '{note}', '') WHERE oid = 0")  # noqa: S608
     whole = run(lab.command("clone", "create", "bent", "--json"))
     whole.show("the same, put right")
     assert whole.status == 0, whole.err

@@ -97,7 +97,7 @@ INSERT INTO logdb VALUES (0, 0, '', 1, 18446744073709551615, 1), (1, 1, 'abc', 1
 INSERT INTO vm_pool VALUES {machines};
 INSERT INTO history VALUES {records};
 CREATE TRIGGER back AFTER UPDATE ON zone_pool FOR EACH ROW SET @back = 1;
-"""
+"""  # noqa: S608 - nobody's but this test's
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_rules_reach_every_row_and_the_columns_beside_the_body(copied):
     for column in ("body", "short_body"):
         left = ask(
             copied,
-            f"SELECT COUNT(*) FROM vm_pool WHERE {column} LIKE '%alice%' "
+            f"SELECT COUNT(*) FROM vm_pool WHERE {column} LIKE '%alice%' "  # noqa: S608
             f"OR {column} LIKE '%<PASSWORD>%'",
         )
         assert left == [("0",)]
@@ -220,7 +220,7 @@ def test_rules_reach_every_row_and_the_columns_beside_the_body(copied):
             "zone_pool names production's 10.0.0.11 (zone 0)",
         ),
         (
-            "UPDATE user_pool SET body = REPLACE(body, '<NOTE>', "
+            "UPDATE user_pool SET body = REPLACE(body, '<NOTE>', "  # noqa: S608
             f"'<X>{ALICE}</X><NOTE>') WHERE oid = 1",
             "user 1 still has a secret of production (/USER/TEMPLATE/X)",
         ),
@@ -250,7 +250,7 @@ def test_an_address_is_not_found_in_a_longer_one(copied):
 
 
 def test_a_body_that_cannot_be_read_is_named_and_a_table_that_is_not_there(copied):
-    with pytest.raises(RefusedError, match="do not have: cat_pool|does not have: cat_pool"):
+    with pytest.raises(RefusedError, match="does not have: cat_pool"):
         changed(copied, ScrubRule("cat_pool", "//A", "blank"))
     copied.change("UPDATE user_pool SET body = '<USER>' WHERE oid = 7", what="x", timeout_s=10)
     with pytest.raises(StepFailedError, match="object 7 of user_pool cannot be read"):
