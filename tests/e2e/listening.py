@@ -1,4 +1,4 @@
-"""Everything that reaches some machines from a subnet, as tcpdump sees it in their own networks."""
+"""What passes from clones to production, as tcpdump sees it: at the machines, and between them."""
 
 import json
 import signal
@@ -6,35 +6,36 @@ import subprocess
 import time
 from pathlib import Path
 
+#: Where packets are seen before this machine may give them another sender.
+BETWEEN = "between"
+
 
 class Capture:
-    """Packets from or to a subnet, on each of some containers' networks.
+    """Packets of a subnet of clones, on production's machines and on the way to them.
 
-    :param names: of containers.
-    :param net: the subnet, e.g. ``10.201.27.0/24``.
+    :param names: of production's containers.
+    :param clones: their subnet, e.g. ``10.201.27.0/24``.
+    :param production: the zone's own.
     :param folder: where the packets are kept.
     """
 
-    def __init__(self, names: list[str], net: str, folder: Path) -> None:
-        self._names = names
-        self._net = net
+    def __init__(self, names: list[str], clones: str, production: str, folder: Path) -> None:
+        self._filters = dict.fromkeys(names, ["net", clones])
+        self._filters[BETWEEN] = ["net", clones, "and", "net", production]
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Capture":
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in self._names:
-            shown = subprocess.run(
-                ["podman", "inspect", name], check=True, capture_output=True, timeout=30
-            )
-            pid = json.loads(shown.stdout)[0]["State"]["Pid"]
+        for name, wanted in self._filters.items():
+            command = ["tcpdump", "-i", "any", "-n", "-U", "-Z", "root", "-w", self._file(name)]
             self._running.append(
                 subprocess.Popen(
-                    ["nsenter", "-t", str(pid), "-n", "tcpdump", "-i", "any", "-n", "-U",
-                     "-Z", "root", "-w", self._file(name), "net", self._net],
-                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    [*_inside(name), *command, *wanted],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
                 )
-            )  # fmt: skip
+            )
         time.sleep(1.0)
         assert all(one.poll() is None for one in self._running), "tcpdump did not start"
         return self
@@ -48,7 +49,7 @@ class Capture:
     def packets(self) -> list[str]:
         """What was seen, a line each; only after it ended."""
         seen: list[str] = []
-        for name in self._names:
+        for name in self._filters:
             done = subprocess.run(
                 ["tcpdump", "-n", "-r", self._file(name)],
                 check=True, capture_output=True, text=True, timeout=60,
@@ -58,3 +59,11 @@ class Capture:
 
     def _file(self, name: str) -> str:
         return str(self._folder / f"{name}.pcap")
+
+
+def _inside(name: str) -> list[str]:
+    """The beginning of a command in a container's own network."""
+    if name == BETWEEN:
+        return []
+    shown = subprocess.run(["podman", "inspect", name], check=True, capture_output=True, timeout=30)
+    return ["nsenter", "-t", str(json.loads(shown.stdout)[0]["State"]["Pid"]), "-n"]

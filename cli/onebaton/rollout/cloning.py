@@ -138,7 +138,7 @@ class Making:
         if step.check().standing is Standing.NEEDED:
             step.apply()
         step.verify()
-        self.watch.since(begin, f"{len(self.specs)} nodes of {self.wanted.image.name}")
+        self.watch.since(begin, f"{_nodes(len(self.specs))} of {self.wanted.image.name}")
         self.require_fence(front_ends, ())
 
     def copy(self, origin: Origin) -> Production:
@@ -285,3 +285,7 @@ def identity_of(
 def _listed(found: Sequence[Place]) -> str:
     shown = ", ".join(map(str, found[:6]))
     return shown if len(found) <= 6 else f"{shown} and {len(found) - 6} more"
+
+
+def _nodes(count: int) -> str:
+    return "one node" if count == 1 else f"{count} nodes"
