@@ -20,7 +20,7 @@ class Capture:
     """
 
     def __init__(self, names: list[str], clones: str, production: str, folder: Path) -> None:
-        self._filters = dict.fromkeys(names, ["net", clones])
+        self._filters = {name: ["net", clones] for name in names}
         self._filters[BETWEEN] = ["net", clones, "and", "net", production]
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
