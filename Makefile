@@ -76,8 +76,13 @@ SEEDS ?= 0:20000
 test-schedules: setup ## Simulated rollouts with faults falling on them (SEEDS=first:last)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
+# Two at a time, the longest first: most of them wait for machines. What measures seconds is last.
+TOGETHER = -n 2 --dist loadgroup --no-loadscope-reorder
+ZONES = tests/e2e tests/faults tests/integration tests/contract tests/standin
 test: lint ## Lint, then all tests: unit, simulated, contract, integration, end to end
-	@$(BIN)/pytest tests/unit tests/simulation tests/contract tests/standin tests/integration tests/e2e
+	@$(BIN)/pytest tests/unit tests/simulation $(TOGETHER)
+	@$(BIN)/pytest $(ZONES) -m "not alone and (quick or not faults)" $(TOGETHER)
+	@$(BIN)/pytest $(ZONES) -m alone
 
 test-faults: setup ## Real faults in a zone of this machine, each healed and gone on from
 	@$(BIN)/pytest tests/faults --timeout 900

@@ -4,11 +4,12 @@ The tests share the zone in the order of their files: what only looks, what is r
 roll, which leaves the zone on the next release.
 """
 
+import contextlib
 import fcntl
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,32 +26,88 @@ printf 'START_DELAY_S=1\\nSTOP_DELAY_S=0.5\\nWARMUP_S=3\\nROW_DELAY_MS=5\\n' > /
 """
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """A cluster without machines, with an image of each release; its machines go at the end."""
-    made = Lab(ROOT / ".cache" / "e2e", "e2e", "10.201.11")
-    made.folder.mkdir(parents=True, exist_ok=True)
-    script = made.folder / "shorter.sh"
+@contextlib.contextmanager
+def lab_of(
+    folder: str,
+    name: str,
+    net: str,
+    *,
+    version: str,
+    bakes: Sequence[str],
+    rollout: str = "",
+    keep: int = 1,
+) -> Iterator[Lab]:
+    """A cluster without machines, with its images; nobody else has it, its machines go at the end.
+
+    :param folder: where under ``.cache`` it is kept from run to run.
+    :param version: the one that its configuration names.
+    :param bakes: releases to bake, one after the other.
+    :param rollout: further lines of its configuration's section of that name.
+    :param keep: how many images of each release are left for the next run.
+    """
+    lab = Lab(ROOT / ".cache" / folder, name, net)
+    lab.folder.mkdir(parents=True, exist_ok=True)
+    script = lab.folder / "shorter.sh"
     script.write_text(SHORTER)
-    with (made.folder / "in-use").open("w") as lock:
+    with alone(lab.folder / "in-use"):
+        lab.prepare(version=version, scripts=(script,), rollout=rollout)
+        for left in ("journal", "rehearsals", "reports"):
+            shutil.rmtree(lab.folder / "state" / left, ignore_errors=True)
+        lab.onebaton("destroy", "--yes", timeout_s=120)
+        # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            for release in bakes:
+                bake(lab, release)
+            yield lab
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            remove_machines(lab)
+            forget_older_images(lab, keep=keep)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Only one run of the tests has what the file stands for."""
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pytest.fail("another run of these tests is under way in this checkout")
-        made.prepare(version=NEW, scripts=(script,))
-        for left in ("journal", "rehearsals"):
-            shutil.rmtree(made.folder / "state" / left, ignore_errors=True)
-        made.onebaton("destroy", "--yes", timeout_s=120)
-        # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            for version in (OLD, NEXT_SCHEMA, NEW):
-                made.onebaton("bake", "--version", version)
-            yield made
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            remove_machines(made)
-            forget_older_images(made)
+        yield
+
+
+def bake(lab: Lab, release: str) -> None:
+    """Bake a release, unless another lab of this checkout has baked the same recipe before."""
+    shared, own = ROOT / ".cache" / "baked", lab.folder / "state" / "images"
+    for folder in (shared, own):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Two labs at a time would bake the same twice.
+    with (shared / "in-use").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Where an image is gone, or its recipe is another one now, it is baked anew.
+        for entry in of_release(shared, release):
+            shutil.copyfile(entry, own / entry.name)
+        lab.onebaton("bake", "--version", release)
+        newest = of_release(own, release)[-1]
+        for entry in of_release(shared, release):
+            entry.unlink()
+        shutil.copyfile(newest, shared / newest.name)
+
+
+def of_release(folder: Path, release: str) -> list[Path]:
+    """A catalogue's entries for images of a release, the oldest first."""
+    entries = {entry: json.loads(entry.read_text()) for entry in folder.glob("*.json")}
+    found = [entry for entry, image in entries.items() if image["version"] == release]
+    return sorted(found, key=lambda entry: str(entries[entry]["built_at"]))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A cluster without machines, with an image of each release."""
+    releases = (OLD, NEXT_SCHEMA, NEW)
+    with lab_of("e2e", "e2e", "10.201.11", version=NEW, bakes=releases) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -72,15 +129,10 @@ def remove_machines(lab: Lab) -> None:
 
 def forget_older_images(lab: Lab, *, keep: int = 1) -> None:
     """Keep the newest images of each release: a run must not leave more than it found."""
-    kept: dict[str, list[Path]] = {}
-    for entry in sorted((lab.folder / "state" / "images").glob("*.json")):
-        image = json.loads(entry.read_text())
-        same = kept.setdefault(image["version"], [])
-        same.append(entry)
-        if len(same) > keep:
-            older = same.pop(0)
-            name = json.loads(older.read_text())["name"]
-            run(["podman", "image", "rm", name])
+    images = lab.folder / "state" / "images"
+    for release in {json.loads(entry.read_text())["version"] for entry in images.glob("*.json")}:
+        for older in of_release(images, release)[:-keep]:
+            run(["podman", "image", "rm", json.loads(older.read_text())["name"]])
             older.unlink()
 
 

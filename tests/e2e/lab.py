@@ -50,7 +50,7 @@ ssh:
   key: ssh_key
 rollout:
   strategy: {strategy}
-state: state
+{rollout}state: state
 """
 
 
@@ -79,8 +79,11 @@ class Lab:
     size: int = 3
     strategy: str = "surge"
 
-    def prepare(self, *, version: str, scripts: tuple[Path, ...] = ()) -> None:
-        """Write configuration, key and password, unless they are there."""
+    def prepare(self, *, version: str, scripts: tuple[Path, ...] = (), rollout: str = "") -> None:
+        """Write configuration, key and password, unless they are there.
+
+        :param rollout: further lines of the section of that name.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         password = self.folder / "oneadmin_password"
         if not password.exists():
@@ -102,6 +105,7 @@ class Lab:
             a=", ".join(self.addresses("a")),
             b=", ".join(self.addresses("b")),
             strategy=self.strategy,
+            rollout=rollout,
         )
         (self.folder / "cluster.yaml").write_text(text)
 

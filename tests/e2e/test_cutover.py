@@ -3,9 +3,7 @@
 One zone, whose tests build on each other in the order in which they stand here.
 """
 
-import fcntl
 import json
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +13,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from tests.e2e.churn import Churn
-from tests.e2e.conftest import SHORTER, forget_older_images, remove_machines, wait_whole
-from tests.e2e.lab import LEADER, ROOT, Lab, Members
+from tests.e2e.conftest import lab_of, wait_whole
+from tests.e2e.lab import LEADER, Lab, Members
 from tests.e2e.running import Outcome, run, running, wait_until
 from tests.e2e.traffic import DOCUMENT_TYPE, SERVICE_TYPE, Traffic
 from tests.e2e.watching import Pace, Watch
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 OLD, NEXT = "6.10.5", "7.0.2"
 OLD_SCHEMA = "6.10.0"
@@ -51,30 +49,9 @@ _Migration._machine = staticmethod(lambda row: row.update(resched=next(_NUMBERS)
 @pytest.fixture(scope="module")
 def cut() -> Iterator[Lab]:
     """A zone of three on the old release, and an image of the next one."""
-    made = Lab(ROOT / ".cache" / "cut", "cut", "10.201.12")
-    made.folder.mkdir(parents=True, exist_ok=True)
-    script = made.folder / "shorter.sh"
-    script.write_text(SHORTER)
-    with (made.folder / "in-use").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pytest.fail("another run of these tests is under way in this checkout")
-        made.prepare(version=NEXT, scripts=(script,))
-        made.onebaton("destroy", "--yes", timeout_s=120)
-        for left in ("journal", "rehearsals", "reports"):
-            shutil.rmtree(made.folder / "state" / left, ignore_errors=True)
-        # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            for version in (OLD, NEXT):
-                made.onebaton("bake", "--version", version)
-            made.onebaton("bootstrap", "--version", OLD)
-            yield made
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            remove_machines(made)
-            forget_older_images(made)
+    with lab_of("cut", "cut", "10.201.12", version=NEXT, bakes=(OLD, NEXT)) as made:
+        made.onebaton("bootstrap", "--version", OLD)
+        yield made
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,11 @@ Two images of the new release are baked. What a test rolls the zone to is the ot
 the zone runs on, so that no test has to found the zone anew.
 """
 
-import fcntl
-import json
-import shutil
-import signal
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.conftest import NEW, OLD, SHORTER, forget_older_images, remove_machines
-from tests.e2e.lab import ROOT, Lab
+from tests.e2e.conftest import NEW, OLD, lab_of, of_release
+from tests.e2e.lab import Lab
 from tests.faults.faults import heal
 from tests.faults.trial import Trial, take_back_withdrawn
 
@@ -31,41 +27,22 @@ TIMEOUTS = """\
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Lab]:
     """A cluster without machines, with its images; its machines go at the end."""
-    made = Lab(ROOT / ".cache" / "faults", "flt", "10.201.13")
-    made.folder.mkdir(parents=True, exist_ok=True)
-    script = made.folder / "shorter.sh"
-    script.write_text(SHORTER)
-    with (made.folder / "in-use").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pytest.fail("another run of these tests is under way in this checkout")
-        made.prepare(version=NEW, scripts=(script,))
-        config = made.folder / "cluster.yaml"
-        strategy = f"  strategy: {made.strategy}\n"
-        config.write_text(config.read_text().replace(strategy, strategy + TIMEOUTS))
-        shutil.rmtree(made.folder / "state" / "journal", ignore_errors=True)
+    with lab_of(
+        "faults",
+        "flt",
+        "10.201.13",
+        version=NEW,
+        bakes=(OLD, NEW),
+        rollout=TIMEOUTS,
+        keep=2,
+    ) as made:
         take_back_withdrawn(made)
-        made.onebaton("destroy", "--yes", timeout_s=120)
-        # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            made.onebaton("bake", "--version", OLD)
-            made.onebaton("bake")
-            if images_of(made, NEW) < 2:
+            if len(of_release(made.folder / "state" / "images", NEW)) < 2:
                 made.onebaton("bake", "--force")
             yield made
         finally:
-            signal.signal(signal.SIGTERM, before)
-            remove_machines(made)
             take_back_withdrawn(made)
-            forget_older_images(made, keep=2)
-
-
-def images_of(lab: Lab, version: str) -> int:
-    """How many images of a release are in the catalogue."""
-    entries = (lab.folder / "state" / "images").glob("*.json")
-    return sum(json.loads(entry.read_text())["version"] == version for entry in entries)
 
 
 @pytest.fixture(scope="session")

@@ -5,18 +5,15 @@ one changes the schema for good.
 """
 
 import contextlib
-import fcntl
-import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import SHORTER, forget_older_images, remove_machines, wait_whole
-from tests.e2e.lab import ROOT, Lab
-from tests.e2e.running import Outcome, run
+from tests.e2e.conftest import lab_of, wait_whole
+from tests.e2e.lab import Lab
+from tests.e2e.running import Outcome
 from tests.e2e.test_cutover import unit, wait_whole_of
 from tests.e2e.traffic import DOCUMENT, SERVICE_TYPE, Traffic
 from tests.e2e.watching import Watch
@@ -27,7 +24,8 @@ from tests.faults.faults import (
     server_does_not_start,
     ssh_black_holed,
 )
-from tests.faults.trial import FAILED, OK, Command, Trial, told
+from tests.faults.test_killed import kill_at_each_transition, kinds
+from tests.faults.trial import DEADLINE, FAILED, REFUSED, UNAVAILABLE, Command, Trial, told
 
 pytestmark = [pytest.mark.faults]
 
@@ -47,43 +45,21 @@ AFTERWARDS_S = 2.0
 @pytest.fixture(scope="module")
 def cut() -> Iterator[Trial]:
     """A zone of three on the old release, and a change of the schema that was rehearsed."""
-    lab = Lab(ROOT / ".cache" / "faults-cut", "flc", "10.201.13")
-    lab.folder.mkdir(parents=True, exist_ok=True)
-    script = lab.folder / "shorter.sh"
-    script.write_text(SHORTER)
-    with (lab.folder / "in-use").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pytest.fail("another run of these tests is under way in this checkout")
-        lab.prepare(version=NEXT, scripts=(script,))
-        config = lab.folder / "cluster.yaml"
-        strategy = f"  strategy: {lab.strategy}\n"
-        config.write_text(config.read_text().replace(strategy, strategy + TIMEOUTS))
-        lab.onebaton("destroy", "--yes", timeout_s=120)
-        for left in ("journal", "rehearsals", "reports"):
-            shutil.rmtree(lab.folder / "state" / left, ignore_errors=True)
-        # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            for version in (OLD, NEXT):
-                lab.onebaton("bake", "--version", version)
-            lab.onebaton("bootstrap", "--version", OLD)
-            wait_whole(lab)
-            # Only what was there is rehearsed.
-            for number in range(5):
-                lab.call(
-                    lab.vip,
-                    "one.document.allocate",
-                    DOCUMENT.format(f"before-{number}"),
-                    SERVICE_TYPE,
-                )
-            lab.onebaton("rehearse", "--keep")
-            yield Trial(lab, generation="a")
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            remove_machines(lab)
-            forget_older_images(lab)
+    with lab_of(
+        "faults-cut", "flc", "10.201.13", version=NEXT, bakes=(OLD, NEXT), rollout=TIMEOUTS
+    ) as lab:
+        lab.onebaton("bootstrap", "--version", OLD)
+        wait_whole(lab)
+        # Only what was there is rehearsed.
+        for number in range(5):
+            lab.call(
+                lab.vip,
+                "one.document.allocate",
+                DOCUMENT.format(f"before-{number}"),
+                SERVICE_TYPE,
+            )
+        lab.onebaton("rehearse", "--keep")
+        yield Trial(lab, generation="a")
 
 
 @dataclass(frozen=True)
@@ -247,18 +223,24 @@ def test_the_plain_way_the_new_server_does_not_start(cut: Trial):
     require_nothing_lost(cut, seen)
 
 
-def test_run_again_it_is_cut_over(cut: Trial):
-    """Nothing that was taken back is in the way."""
+def test_killed_at_every_transition_it_is_cut_over(cut: Trial):
+    """Nothing that was taken back is in the way; what each run left, the next one goes on from.
+
+    Killed within the outage, it is finished or taken back.
+    """
     lab = cut.lab
     with writes(lab) as seen:
+        killed_at = kill_at_each_transition(
+            cut, "rollout", honest=(FAILED, REFUSED, UNAVAILABLE, DEADLINE), outage=True
+        )
         time.sleep(AFTERWARDS_S)
-        outcome = run(lab.command("rollout"), timeout_s=300)
-        time.sleep(AFTERWARDS_S)
-    outcome.show("rollout, run again")
-    assert outcome.status == OK, outcome.err
+    print(*killed_at, sep="\n")  # noqa: T201 - for a human to judge
     wait_whole_of(lab, "b")
     assert lab.problems(seen.traffic, generation="b", version=NEXT, kept="ab") == []
     assert seen.watch.holders == []
     assert seen.watch.leaders_at_a_time() == []
     for address in lab.addresses("a"):
         assert unit(lab, address) == ["inactive", "masked"]
+    begun = kinds(killed_at, "started")
+    assert {"hold": 1, "cut-over": 1, "join": 2}.items() <= begun.items()
+    assert {"cut-over": 1, "join": 2}.items() <= kinds(killed_at, "done", "failed").items()

@@ -24,9 +24,16 @@ pytestmark = [pytest.mark.faults]
 MAX_RUNS = 60
 
 
-def kill_at_each_transition(zone: Trial, *words: str) -> list[Transition]:
+def kill_at_each_transition(
+    zone: Trial,
+    *words: str,
+    honest: tuple[int, ...] = (REFUSED, UNAVAILABLE, DEADLINE),
+    outage: bool = False,
+) -> list[Transition]:
     """Run a command again and again; each run is killed at the first new transition it writes.
 
+    :param honest: statuses with which a run that follows a killed one may end.
+    :param outage: nobody may be served after some of them, until the next run.
     :returns: where it was killed, in order; the run after the last one came to its end.
     """
     killed_at: list[Transition] = []
@@ -49,8 +56,9 @@ def kill_at_each_transition(zone: Trial, *words: str) -> list[Transition]:
         if outcome.status != -signal.SIGKILL:
             if outcome.status == OK:
                 return killed_at
-            told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
-        zone.served()
+            told(outcome, honest)
+        if not outage:
+            zone.served()
     raise AssertionError(f"not done after {MAX_RUNS} runs: {killed_at}")
 
 

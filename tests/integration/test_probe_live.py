@@ -12,7 +12,7 @@ from onebaton.rollout.gaps import Kind
 from onebaton.rollout.observe import observe
 from onebaton.rollout.probe import PREFIX, VIP_TARGET, Probe
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 class RealClock:

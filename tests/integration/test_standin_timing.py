@@ -26,7 +26,7 @@ from tests.standin.harness import (
     zone,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 _FIFTH = 0.2
 _TRIES = 3

@@ -172,3 +172,13 @@ def test_a_rollout_that_was_begun_goes_on_with_its_own_image(folder, made, first
         said = [note for note in there.reporter.notes if "did not come to its end" in note]
     assert found[0] == first
     assert bool(said) == made
+
+
+def test_the_zone_is_asked_for_where_its_servers_were_when_the_rollout_began(folder):
+    foreign = "http://192.0.2.7:2633/RPC2"
+    with cluster(folder) as there:
+        known = there.known_endpoints
+        there.goals.save(Goal("i", "sha256:1", "7.0.2", 1.0, (foreign,)))
+        assert there.known_endpoints == (*known, foreign)
+        assert known[0] == there.vip_endpoint
+        assert foreign not in known

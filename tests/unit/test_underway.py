@@ -30,6 +30,9 @@ def test_it_comes_back_as_it_was_noted():
     assert note.load() is None
     note.save(GOAL)
     assert note.load() == GOAL == Goal("onebaton/z:6.10.5", "sha256:6.10.5", "6.10.5", 1.5)
+    world = zone(wanted(3)).observe()
+    note.save(goal_of(wanted(3), 2.5, world))
+    assert note.load().endpoints == tuple(server.endpoint for server in world.zone.servers)
     note.forget()
     note.forget()
     assert note.load() is None

@@ -20,18 +20,23 @@ class Goal:
 
     :param image: its name on the platform.
     :param began_at: when its first step was to begin.
+    :param endpoints: of the zone's servers then, some of them at addresses that the configuration
+        may not name: there it is asked for where the virtual IP is on nobody.
     """
 
     image: str
     digest: str
     version: str
     began_at: float
+    endpoints: tuple[str, ...] = ()
 
 
-def goal_of(wanted: Wanted, began_at: float) -> Goal:
+def goal_of(wanted: Wanted, began_at: float, world: World | None = None) -> Goal:
     """What a rollout to the wanted image notes."""
     image = wanted.image
-    return Goal(image.name, image.digest, image.version, began_at)
+    servers = world.zone.servers if world is not None else ()
+    endpoints = tuple(server.endpoint for server in servers)
+    return Goal(image.name, image.digest, image.version, began_at, endpoints)
 
 
 def half_done(goal: Goal | None, world: World) -> tuple[Node, ...]:

@@ -204,7 +204,7 @@ def rollout(options: Options) -> ReportView:
                 return report(cluster, run, title, (), nothing=told.notes())
             rehearsal = wanted.cut.rehearsal
             left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()
-            cluster.goals.save(goal_of(wanted, cluster.clock.now()))
+            cluster.goals.save(goal_of(wanted, cluster.clock.now(), world))
             with probing(cluster) as watch:
                 taken = carry_out(
                     cluster,

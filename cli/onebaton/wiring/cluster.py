@@ -357,6 +357,15 @@ class Cluster:
         """Where clients talk to the zone."""
         return self.endpoint(str(self.config.zone.vip.address.ip))
 
+    @property
+    def known_endpoints(self) -> tuple[str, ...]:
+        """Where to ask for the zone: first the virtual IP, then the nodes' addresses, and last
+        where its servers were when a rollout began that did not come to its end."""
+        addresses = [str(a) for group in self.config.network.generations.values() for a in group]
+        goal = self.goals.load()
+        noted = goal.endpoints if goal is not None else ()
+        return (self.vip_endpoint, *map(self.endpoint, addresses), *noted)
+
     def observe(self) -> World:
         """A fresh observation with the rate of records, which a plan's budget is made with.
 
@@ -374,12 +383,11 @@ class Cluster:
     def _observe(self, *, rate_interval_s: float) -> World:
         from onebaton.rollout.observe import observe
 
-        addresses = [str(a) for group in self.config.network.generations.values() for a in group]
         return observe(
             self.api,
             self.frontends,
             self.platform,
-            endpoints=[self.vip_endpoint, *map(self.endpoint, addresses)],
+            endpoints=self.known_endpoints,
             max_lag_records=self.config.rollout.gates.max_lag_records,
             clock=self.clock,
             rate_interval_s=rate_interval_s,
