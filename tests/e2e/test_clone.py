@@ -3,10 +3,8 @@
 One zone, whose tests build on each other in the order in which they stand here.
 """
 
-import fcntl
 import hashlib
 import json
-import shutil
 import signal
 import subprocess
 import xmlrpc.client
@@ -16,22 +14,14 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.churn import Churn
-from tests.e2e.conftest import (
-    NEW,
-    NEXT_SCHEMA,
-    OLD,
-    SHORTER,
-    forget_older_images,
-    remove_machines,
-    wait_whole,
-)
-from tests.e2e.lab import ROOT, Lab, Members
+from tests.e2e.conftest import NEW, NEXT_SCHEMA, OLD, lab_of, wait_whole
+from tests.e2e.lab import Lab, Members
 from tests.e2e.listening import Capture
 from tests.e2e.running import Outcome, run, running, wait_until
 from tests.e2e.traffic import SERVICE_TYPE, DeadlineTransport
 from tests.e2e.watching import Pace
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 REFUSED = 4
 CHANGES = 3
@@ -61,38 +51,24 @@ AUTHENTICATION = 256
 @pytest.fixture(scope="module")
 def production() -> Iterator[Lab]:
     """A zone of three on the old release with something in every pool, and later images."""
-    made = Lab(ROOT / ".cache" / "clone", "cln", "10.201.26")
-    made.folder.mkdir(parents=True, exist_ok=True)
-    script = made.folder / "shorter.sh"
-    script.write_text(SHORTER)
-    with (made.folder / "in-use").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pytest.fail("another run of these tests is under way in this checkout")
-        made.prepare(version=NEW, scripts=(script,))
+    bakes = (OLD, NEXT_SCHEMA, NEW)
+    with lab_of("clone", "cln", "10.201.26", version=NEW, bakes=bakes) as made:
         (made.folder / "rules.yaml").write_text(RULES)
         with (made.folder / "cluster.yaml").open("a") as file:
             file.write(CLONES)
-        for clone in json.loads(made.onebaton("clone", "list", "--json", capture=True))["clones"]:
-            made.onebaton("clone", "destroy", clone["name"], "--yes")
-        made.onebaton("destroy", "--yes", timeout_s=120)
-        for left in ("journal", "rehearsals", "reports"):
-            shutil.rmtree(made.folder / "state" / left, ignore_errors=True)
-        # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        destroy_clones(made)
         try:
-            for version in (OLD, NEXT_SCHEMA, NEW):
-                made.onebaton("bake", "--version", version)
             made.onebaton("bootstrap", "--version", OLD)
             fill(made)
             yield made
         finally:
-            signal.signal(signal.SIGTERM, before)
-            for name in clones_of(made):
-                run(made.command("clone", "destroy", name, "--yes"))
-            remove_machines(made)
-            forget_older_images(made)
+            destroy_clones(made)
+
+
+def destroy_clones(lab: Lab) -> None:
+    """Whatever a test that failed, or was killed, has left of them."""
+    for name in clones_of(lab):
+        run(lab.command("clone", "destroy", name, "--yes", "--break-lock"))
 
 
 def fill(lab: Lab) -> None:
@@ -142,8 +118,8 @@ def unnoticed(lab: Lab, *, title: str) -> Iterator[None]:
         finally:
             traffic.stop()
     gap, _, _ = traffic.writes["vip"].longest_gap()
-    print(
-        f"{title}: longest gap of production's writes {gap:.2f} s on a machine "  # noqa: T201
+    print(  # noqa: T201
+        f"{title}: longest gap of production's writes {gap:.2f} s on a machine "
         f"{pace.slowness:.1f} times slower than alone"
     )
     assert capture.packets() == []
