@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onebaton.views import CloneView
     from onebaton.wiring.cluster import Cluster
 
+#: Platforms that make a network without a way out.
+FENCING = frozenset({"podman"})
 #: Bytes of a clone's password.
 PASSWORD_BYTES = 24
 
@@ -252,7 +254,14 @@ def _settings(production: Cluster) -> ClonesConfig:
             resolution=f"Give clones.subnets in {production.options.config} a subnet that is "
             "apart from production's.",
         )
-    return production.config.clones
+    settings = production.config.clones
+    kind = production.platform.kind
+    if settings.fence == "platform" and kind not in FENCING:
+        raise RefusedError(
+            f"the platform {kind} makes no network without a way out",
+            resolution="Keep the clones' subnets apart yourself, and say so (clones.fence: own).",
+        )
+    return settings
 
 
 def _write_files(production: Cluster, clone: Clone) -> None:
