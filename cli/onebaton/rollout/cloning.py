@@ -219,8 +219,9 @@ class Making:
             raise RefusedError(
                 f"the clone {self.wanted.zone} has no fence: production answers",
                 details=[f"{name} reaches {_listed(found)}" for name, found in reached.items()],
-                resolution="Nothing of it was started. Keep its subnet apart from production's "
-                "servers and hosts (clones.fence: platform does), then make it anew.",
+                resolution="Keep its subnet apart from production's servers and hosts "
+                "(clones.fence: platform does), then make it anew (`onebaton clone refresh`), or "
+                "give it up (`onebaton clone destroy`).",
             )
         self.watch.since(begin, f"fence proved ({len(tried)} places of production tried)")
 

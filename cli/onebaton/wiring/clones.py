@@ -94,7 +94,7 @@ def check_clone(options: Options, name: str) -> CloneView:
             )
         making = making_of(production, copy, name)
         before = remembered(copy.local / PRODUCTION_FILE)
-        making.check(before, front_ends(production, world_of(production)))
+        making.check(before, front_ends(production, world_of(production, living=False)))
         return view_of(copy, clone, making, ("nothing of production is in it, or reached by it",))
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onebaton.errors import RefusedError, UnavailableError
+from onebaton.errors import OnebatonError, RefusedError, UnavailableError, UsageError
 from onebaton.wiring.running import locked, opened
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def make(
 
     settings = _settings(production)
     production.platform.check()
-    world = world_of(production)
+    world = world_of(production, living=wish.dump is None)
     note = noted(production.store, wish.name)
     if known is None or known.phase is ClonePhase.MAKING or anew:
         known = _begun(production, settings, wish, known, world)
@@ -156,8 +156,21 @@ def _begun(
         made_at=now,
         expires_at=now + duration_s(ttl),
         ttl=ttl,
-        dump=wish.dump,
+        dump=_place_of(wish.dump),
     )
+
+
+def _place_of(dump: str | None) -> str | None:
+    """Where a dump is, from whatever folder it is asked for later.
+
+    :raises UsageError: if there is no such file.
+    """
+    if dump is None or "://" in dump:
+        return dump
+    path = Path(dump).absolute()
+    if not path.is_file():
+        raise UsageError(f"--from: there is no file {dump}", resolution="Name another one.")
+    return str(path)
 
 
 @contextlib.contextmanager
@@ -236,8 +249,12 @@ def front_ends(production: Cluster, world: World | None) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def world_of(production: Cluster) -> World | None:
-    with contextlib.suppress(UnavailableError):
+def world_of(production: Cluster, *, living: bool) -> World | None:
+    """Production as it is now; ``None`` if it does not answer.
+
+    :param living: the copy comes from it; else it need not be there any more, nor its password.
+    """
+    with contextlib.suppress(UnavailableError if living else OnebatonError):
         return production.look()
     return None
 
