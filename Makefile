@@ -8,7 +8,11 @@ SHELL := /bin/bash
 CONFIG ?= cluster.yaml
 VERSION ?=
 ACCEPT ?=
+PLAN ?=
+MARKDOWN ?=
 YES ?=
+UNTIL ?=
+AS ?=
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,13 +22,15 @@ STAMP := $(VENV)/.installed
 # What Debian 12 has. mariadb-server-core is the server without a service: tests run it.
 PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
             openssh-client zstd dpkg-dev python3-venv mariadb-server-core mariadb-client \
-            python3-mysqldb busybox-static tcpdump
+            python3-mysqldb busybox-static chromium git curl jq shellcheck tcpdump
 
 args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 # Tables that may lose rows in a cut-over, by name.
 losses = $(foreach table,$(ACCEPT),--accept-loss $(table))
 
-.PHONY: help programs setup bake plan rehearse rollout rollback finalize status demo test test-faults test-schedules unit lint bench clean
+until = $(if $(UNTIL),--until $(UNTIL))
+
+.PHONY: help programs setup check bake plan rehearse rollout continue rollback finalize status doctor drift demo test test-faults test-schedules unit lint bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,14 +48,22 @@ $(STAMP): pyproject.toml tests/setup.sh
 bake: setup ## Bake an image            (VERSION=6.10.5 CONFIG=cluster.yaml)
 	@$(ONEBATON) bake $(args)
 
-plan: setup ## Show what a rollout would do; status 3 when there is something
-	@$(ONEBATON) plan $(args) $(losses)
+check: setup ## Check the configuration        (CONFIG=cluster.yaml)
+	@$(ONEBATON) config check $(args)
+
+# With PLAN a plan that was written is what was asked for, whatever it holds.
+plan: setup ## Show what a rollout would do; status 3 when there is something (PLAN=plan.json MARKDOWN=plan.md)
+	@$(ONEBATON) plan $(args) $(losses) $(if $(PLAN),--out $(PLAN)) $(if $(MARKDOWN),--markdown $(MARKDOWN)) \
+	    $(if $(PLAN),|| [ $$? -eq 3 ])
 
 rehearse: setup ## Try a change of the schema on a copy (ACCEPT="document_pool …")
 	@$(ONEBATON) rehearse $(args) $(losses)
 
-rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=…)
-	@$(ONEBATON) rollout $(args) $(losses)
+rollout: setup ## Roll the zone onto the image (VERSION=… CONFIG=… UNTIL=stage; PLAN=plan.json: that plan and no other)
+	@$(ONEBATON) rollout $(args) $(losses) $(until) $(if $(PLAN),--plan $(PLAN))
+
+continue: setup ## Approve the stage that a rollout waits before, and go on (AS=name)
+	@$(ONEBATON) continue $(args) $(losses) $(until) $(if $(AS),--as $(AS))
 
 rollback: setup ## Take the last cut-over back (YES=1: do not ask)
 	@$(ONEBATON) rollback --config $(CONFIG) $(if $(YES),--yes)
@@ -59,6 +73,12 @@ finalize: setup ## Give up the generation that a cut-over left (YES=1: do not as
 
 status: setup ## Show the zone and its nodes
 	@$(ONEBATON) status $(args)
+
+doctor: setup ## Is the zone fit for a rollout? Status 4 when it is not
+	@$(ONEBATON) doctor $(args)
+
+drift: setup ## Is everything as configured? Status 3 when it is not
+	@$(ONEBATON) drift $(args)
 
 demo: setup ## The main job on this machine: bake, bootstrap, roll under writes
 	@$(BIN)/python -m tests.e2e.demo

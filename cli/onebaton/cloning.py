@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from onebaton.model import Host, Secret, Server
+from onebaton.views import PartRow
 
 #: What a rule does with the text of an element.
 ScrubAction = Literal["hash", "blank", "replace"]
@@ -118,6 +119,59 @@ class ScrubRule:
     element: str
     action: ScrubAction
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloneRow:
+    """A clone.
+
+    :param zone: name of its own zone.
+    :param of: name of the zone that it is a copy of.
+    :param version: OpenNebula's, that it was made with.
+    :param source: where its data came from; empty until they did.
+    :param phase: a value of :class:`ClonePhase`.
+    :param expired: it is past its time.
+    """
+
+    name: str
+    zone: str
+    of: str
+    subnet: str
+    size: int
+    version: str
+    source: str
+    made_at: float
+    expires_at: float
+    phase: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClonesView:
+    """All clones of a zone, by name."""
+
+    clones: tuple[CloneRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloneView:
+    """A clone that was made or proved.
+
+    :param endpoint: of its API.
+    :param user: who may log in, with the password in ``password_file``.
+    :param fence: who keeps its network apart: ``platform`` or ``own``.
+    :param parts: what was done, and how long it took.
+    :param changed: rows of the copy that were changed, by table.
+    """
+
+    clone: CloneRow
+    endpoint: str
+    user: str
+    password_file: str
+    fence: str
+    parts: tuple[PartRow, ...]
+    changed: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class CloneDoor(Protocol):

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeGuard, TypeVar, get_args
 
-from onebaton.config import OnedConfig, RepositoryConfig, RolloutConfig, S3Config, ZoneConfig
+from onebaton.config import (
+    DEFAULT_STATE,
+    OnedConfig,
+    RepositoryConfig,
+    RolloutConfig,
+    S3Config,
+    SeedConfig,
+    ZoneConfig,
+)
 from onebaton.fields import read_address, read_interface, read_subnet
 
 T = TypeVar("T")
@@ -39,6 +47,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _repository(data)
     yield from _encryption(data)
     yield from _clones(data)
+    yield from _seed(data)
 
 
 def _generations(data: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -194,6 +203,19 @@ def _clones(data: Mapping[str, object]) -> Iterator[Contradiction]:
             yield Contradiction(
                 location, f"{subnet} is too small for two generations of {size} nodes and a VIP"
             )
+
+
+def _seed(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """Seeds through S3 have a bucket, and no others have one."""
+    via = _at(data, ("seed", "via")) or SeedConfig().via
+    bucket = _at(data, ("seed", "bucket"))
+    state = _at(data, ("state",)) or DEFAULT_STATE
+    if via == "s3" and bucket is None and isinstance(state, str) and "://" not in state:
+        yield Contradiction(
+            ("seed", "via"), "seeds through S3 need seed.bucket, or a `state` in s3://"
+        )
+    if via == "ssh" and bucket is not None:
+        yield Contradiction(("seed", "bucket"), "is for seed.via s3; chosen is ssh")
 
 
 def _at(data: object, location: Location) -> object:

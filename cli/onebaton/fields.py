@@ -20,6 +20,8 @@ _USER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$"
 _PACKAGE = r"^[a-z0-9][a-z0-9+.-]+$"
 _DATABASE = r"^[A-Za-z0-9_]+$"
 _REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_OF_PARAMETER_STORE = r"^[A-Za-z0-9_.:/-]{1,2048}$"
+_OF_SECRETS_MANAGER = r"^[A-Za-z0-9/_+=.@:-]{1,2048}(#[^#\s]{1,256})?$"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _DURATION = r"^[1-9]\d{0,4}[mhdw]$"
 _PREFIX_PART = r"[A-Za-z0-9_][A-Za-z0-9._%+=-]*"
@@ -35,10 +37,14 @@ PATTERNS = {
     _DATABASE: "must hold only letters, digits and underscores",
     _REGION: "must be the name of a region, such as eu-central-1",
     _DURATION: "must be a number of minutes, hours, days or weeks, such as 90m, 12h, 3d or 1w",
+    _OF_PARAMETER_STORE: "must be the name of a parameter, such as /cloud/oneadmin, or its ARN",
+    _OF_SECRETS_MANAGER: "must be the name of a secret or its ARN, and may have #KEY behind it",
 }
 
 #: Key of the validation context under which the file's folder is found.
 FOLDER = "folder"
+#: Key of the validation context: whether the files that are named are looked for.
+FILES = "files"
 
 
 def read_address(value: object) -> IPv4Address:
@@ -106,9 +112,14 @@ def _path(value: object, info: ValidationInfo) -> object:
 
 def _existing_file(value: object, info: ValidationInfo) -> object:
     path = _path(value, info)
-    if isinstance(path, Path) and isinstance(info.context, dict):
+    if isinstance(path, Path) and files_are_here(info):
         require_file(path)
     return path
+
+
+def files_are_here(info: ValidationInfo) -> bool:
+    """The files that the file names are on this machine, and looked for."""
+    return isinstance(info.context, dict) and info.context.get(FILES) is not False
 
 
 def require_file(path: Path) -> None:
@@ -136,6 +147,8 @@ DeviceName = Annotated[str, StringConstraints(pattern=_DEVICE)]
 DatabaseName = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=64)]
 DatabaseUser = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=32)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
+ParameterName = Annotated[str, StringConstraints(pattern=_OF_PARAMETER_STORE)]
+SecretName = Annotated[str, StringConstraints(pattern=_OF_SECRETS_MANAGER)]
 Region = Annotated[str, StringConstraints(pattern=_REGION)]
 
 
@@ -183,6 +196,16 @@ def state_place(value: str, info: ValidationInfo) -> str:
     """
     if "://" not in value:
         return str(under_folder(value, info) or value)
+    return f"s3://{'/'.join(bucket_and_prefix(value))}".rstrip("/")
+
+
+def bucket_place(value: str) -> str:
+    """``s3://bucket/prefix`` without a slash at its end.
+
+    :raises ValueError: if it is none.
+    """
+    if not value.startswith("s3://"):
+        raise ValueError("must be s3://BUCKET/PREFIX")
     return f"s3://{'/'.join(bucket_and_prefix(value))}".rstrip("/")
 
 

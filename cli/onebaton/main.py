@@ -25,6 +25,7 @@ COMMANDS = {
     "rehearse": "try a change of the database schema on a copy",
     "clone": "make and destroy fenced copies of the zone, to try things on",
     "rollout": "bring the zone onto the configured image, step by step",
+    "continue": "approve the stage that a rollout waits before, and go on",
     "abort": "give a half-done rollout up: back to the generation it began with",
     "rollback": "take the last cut-over back: the old generation serves again",
     "finalize": "give up the generation that the last cut-over left",
@@ -32,7 +33,9 @@ COMMANDS = {
     "unpark": "bring a parked server back into service",
     "replace": "replace a failed or suspect node by a new one from the same image",
     "status": "show the zone, its servers and their nodes",
+    "report": "list the reports of all runs, or show one",
     "doctor": "examine the zone before a rollout: what stands in the way",
+    "drift": "tell what is not as the configuration says",
     "destroy": "destroy all nodes of the cluster",
     "version": "print the version",
 }

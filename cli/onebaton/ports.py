@@ -6,10 +6,11 @@ system that does not answer raises :class:`~onebaton.errors.UnavailableError`, n
 vendor's exception.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from onebaton.drift import Configured
 from onebaton.examination import Examination, Transients
 from onebaton.model import (
     FrontEndFacts,
@@ -293,6 +294,21 @@ class Examiner(Protocol):
         ...
 
 
+class Configurations(Protocol):
+    """Reads the configuration files of front-end machines. Changes nothing."""
+
+    def read(self, hosts: Sequence[Host]) -> dict[str, Configured | str]:
+        """Each machine's in one round trip, all at once.
+
+        :returns: by name of the host; a text says why a machine's could not be read.
+        """
+        ...
+
+    def settings(self, *, server_id: int) -> Mapping[str, str]:
+        """Settings of ``oned.conf`` as they would be written for a server, without passwords."""
+        ...
+
+
 class Platform(Protocol):
     """Machines from images. Nodes are named; a node's image never changes in place."""
 
@@ -319,7 +335,8 @@ class Platform(Protocol):
     def apply(self, wanted: Sequence[NodeSpec]) -> None:
         """Make the cluster's nodes exactly ``wanted``: saved plan, then that plan.
 
-        Creates what is missing, replaces what vanished, destroys what is not in ``wanted``.
+        Creates what is missing, replaces what vanished or has another specification (the old
+        machine goes first: the new one has its address), destroys what is not in ``wanted``.
         """
         ...
 

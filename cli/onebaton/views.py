@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onebaton.model import Image
+from onebaton.reports import GapRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,56 +164,6 @@ class PlanView:
 
 
 @dataclass(frozen=True, slots=True)
-class StepRow:
-    """A step that was looked at in this run.
-
-    :param duration_s: ``None`` while it has not ended.
-    :param outcome: done (now), skipped (it was done already), or failed.
-    """
-
-    step_id: str
-    what: str
-    started_at: float
-    duration_s: float | None
-    outcome: Literal["done", "skipped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class GapRow:
-    """The longest time in which no request of a kind was answered well through a target.
-
-    :param target: ``VIP`` or the name of a member.
-    :param began_at: last good answer before the gap.
-    :param ended_at: first good answer after it.
-    :param requests: all that were made, good or not.
-    :param failed: how many of them failed.
-    """
-
-    target: str
-    kind: Literal["read", "write"]
-    longest_s: float
-    began_at: float | None
-    ended_at: float | None
-    requests: int
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReportView:
-    """How a run went.
-
-    :param steps: in the order they ran.
-    :param gaps: empty if nothing was probed.
-    :param notes: closing sentences.
-    """
-
-    title: str
-    steps: tuple[StepRow, ...]
-    gaps: tuple[GapRow, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class DiagnosisRow:
     """One result of one check.
 
@@ -352,59 +303,6 @@ class RehearsalView:
 
 
 @dataclass(frozen=True, slots=True)
-class CloneRow:
-    """A clone.
-
-    :param zone: name of its own zone.
-    :param of: name of the zone that it is a copy of.
-    :param version: OpenNebula's, that it was made with.
-    :param source: where its data came from; empty until they did.
-    :param phase: a value of :class:`~onebaton.cloning.ClonePhase`.
-    :param expired: it is past its time.
-    """
-
-    name: str
-    zone: str
-    of: str
-    subnet: str
-    size: int
-    version: str
-    source: str
-    made_at: float
-    expires_at: float
-    phase: str
-    expired: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClonesView:
-    """All clones of a zone, by name."""
-
-    clones: tuple[CloneRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CloneView:
-    """A clone that was made or proved.
-
-    :param endpoint: of its API.
-    :param user: who may log in, with the password in ``password_file``.
-    :param fence: who keeps its network apart: ``platform`` or ``own``.
-    :param parts: what was done, and how long it took.
-    :param changed: rows of the copy that were changed, by table.
-    """
-
-    clone: CloneRow
-    endpoint: str
-    user: str
-    password_file: str
-    fence: str
-    parts: tuple[PartRow, ...]
-    changed: tuple[tuple[str, int], ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class RollbackView:
     """What a rollback would do.
 
@@ -445,9 +343,11 @@ class AbortView:
     :param version: of OpenNebula, that it was to reach.
     :param retires: names of servers, in the order in which they leave the zone.
     :param destroys: names of nodes; none if there is nothing to give up.
+    :param swaps: names of nodes that are made anew from the image they had before.
     """
 
     zone_name: str
     version: str
     retires: tuple[str, ...] = ()
     destroys: tuple[str, ...] = ()
+    swaps: tuple[str, ...] = ()

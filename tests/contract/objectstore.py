@@ -2,12 +2,15 @@
 
 import contextlib
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import pytest
 import requests
 from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -23,6 +26,17 @@ Fault = Callable[[App, dict, Callable], Iterable[bytes]]
 BUCKET = "state-of-zones"
 ACCESS_KEY = "AKIAONLYFORTESTS0000"
 SECRET_KEY = "s3cret-only-for-tests"
+
+
+def give_keys(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """The service's keys in the environment, and no other settings of AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        patch.delenv(name)
+    patch.setenv("AWS_CONFIG_FILE", str(folder / "no-config"))
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "no-keys"))
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
 
 
 class ObjectStore:
@@ -57,8 +71,11 @@ class ObjectStore:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[ObjectStore]:
-    """Serve an empty bucket until the block is left."""
+def serving(host: str = "127.0.0.1") -> Iterator[ObjectStore]:
+    """Serve an empty bucket until the block is left.
+
+    :param host: address of this machine to listen at.
+    """
     moto = DomainDispatcherApplication(create_backend_app)
     one_at_a_time = threading.Lock()
 
@@ -72,8 +89,8 @@ def serving() -> Iterator[ObjectStore]:
         fault = next(store.faults, None)
         return app(environ, start) if fault is None else fault(app, environ, start)
 
-    server = make_server("127.0.0.1", 0, weather, threaded=True)
-    store = ObjectStore(f"http://127.0.0.1:{server.server_port}")
+    server = make_server(host, 0, weather, threaded=True)
+    store = ObjectStore(f"http://{host}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

@@ -1,6 +1,7 @@
 """What every platform does alike: the one in memory, and podman by Terraform."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -129,6 +130,21 @@ def test_a_node_that_vanished_is_seen_and_replaced_by_another_machine(lab: Lab):
     lab.platform.apply(wanted)
     after = lab.platform.nodes()
     assert {node.state for node in after} == {NodeState.RUNNING}
+    assert after[0].instance != before[0].instance
+    assert after[1] == before[1]
+
+
+def test_a_node_of_another_specification_is_another_machine_in_the_same_place(lab: Lab):
+    wanted = [lab.spec(1), lab.spec(2)]
+    lab.platform.apply(wanted)
+    before = lab.platform.nodes()
+    other = replace(wanted[0], generation="b")
+    (line,) = lab.platform.pending([other, wanted[1]])[:1]
+    assert other.name in line
+    lab.platform.apply([other, wanted[1]])
+    after = lab.platform.nodes()
+    assert [node.spec for node in after] == [other, wanted[1]]
+    assert after[0].state is NodeState.RUNNING
     assert after[0].instance != before[0].instance
     assert after[1] == before[1]
 

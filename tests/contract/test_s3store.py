@@ -28,7 +28,8 @@ from tests.contract.objectstore import (
 from tests.fakes.clock import VirtualClock
 from tests.fakes.reporter import ListReporter
 
-from onebaton.adapters.s3store import PROOF, Patience, S3Store
+from onebaton.adapters.s3service import Patience
+from onebaton.adapters.s3store import PROOF, S3Store
 from onebaton.config import S3Config
 from onebaton.errors import LockedError, OnebatonError, RefusedError, Status, UnavailableError
 from onebaton.rollout import lock

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 #: Longest time without an acknowledged write through the virtual IP, in seconds.
 MAX_VIP_WRITE_GAP_S = 2.5
 MIN_WRITES_HZ = 20.0
-REFUSED, LOCKED, INTERRUPTED = 4, 75, 130
+WAITS, REFUSED, LOCKED, INTERRUPTED = 3, 4, 75, 130
 #: The database password in the packages' oned.conf, until a node gets one of its own.
 AS_SHIPPED = "oneadmin"
 
@@ -195,21 +195,47 @@ def test_there_is_no_way_back(zone: Lab):
 
 
 def test_one_by_one_there_is_one_machine_more_at_most(zone: Lab):
-    """To another image of the same release, back onto the first generation's addresses."""
+    """To another image of the same release, back onto the first generation's addresses.
+
+    It waits for an approval before it hands over, with machines of both generations in the zone.
+    """
     zone.onebaton("bake", "--force")
-    config = zone.variant("one-by-one", ("strategy: surge", "strategy: one-by-one"))
+    stages = "stages: {approve: [handed-over], soak_s: {joined: 2}}\nstate: state"
+    config = zone.variant(
+        "one-by-one", ("strategy: surge", "strategy: one-by-one"), ("state: state", stages)
+    )
     most = 0
-    traffic = zone.traffic(vip_writes_hz=20.0, member_writes_hz=10.0)
-    traffic.start()
-    try:
-        with running(zone.command("rollout", config=config)) as command:
+
+    def carry_out(*words: str) -> Outcome:
+        nonlocal most
+        with running(zone.command(*words, config=config)) as command:
             while command.process.poll() is None:
                 most = max(most, len(zone.containers()))
                 time.sleep(0.3)
-            finished = command.finish()
-        finished.show("rollout, one by one")
+            return command.finish()
+
+    traffic = zone.traffic(vip_writes_hz=20.0, member_writes_hz=10.0)
+    traffic.start()
+    try:
+        waiting = carry_out("rollout")
+        waiting.show("rollout, one by one, until somebody approves")
+        assert waiting.status == WAITS, waiting.err
+        assert "waits for an approval before the stage handed-over" in waiting.out
+        assert listed(zone) == zone.size + 1
+        finished = carry_out("continue", "--as", "the tests", "--json")
+        finished.show("continue")
         assert finished.status == 0, finished.err
     finally:
         traffic.stop()
     prove(zone, traffic, "a")
     assert most == zone.size + 1
+    report = json.loads(finished.out)
+    assert "handed-over was approved by the tests" in [row["text"] for row in report["stages"]]
+    leaders = list(dict.fromkeys(sample["leader"] for sample in report["samples"]))
+    assert leaders[0].startswith(f"{zone.name}-b")
+    assert leaders[-1] == f"{zone.name}-a1"
+    endings = [one["ending"] for one in json.loads(run(zone.command("report", "--json")).out)]
+    # Of the one that was killed its journal tells.
+    assert endings[-5:] == ["interrupted", "unfinished", "finished", "waiting", "finished"]
+    page = run(zone.command("report", "last", "--format", "html"))
+    assert "hand over from server" in page.out

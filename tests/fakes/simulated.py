@@ -41,6 +41,7 @@ class SimulatedCluster:
     """The machines, and everything that goes on among them.
 
     :ivar guarded: objections are on; off while a zone is founded, which nobody uses yet.
+    :ivar swaps: machines of servers may be made anew in their places.
     :ivar late_allowed: how many servers may be not caught up at a time.
     :ivar traffic: clients write through the virtual IP.
     :ivar write_every: ticks from one of their writes to the next.
@@ -61,6 +62,7 @@ class SimulatedCluster:
         self.raft = Raft(self)
         self.log_retention = log_retention
         self.guarded = True
+        self.swaps = False
         self.late_allowed = 1
         self.traffic = True
         self.write_every = 2
@@ -287,10 +289,29 @@ class SimulatedCluster:
         if what == "destroy" and self.guarded:
             listed = {s.address for s in self.servers.values()}
             # What cannot be reached can only be ended with its machine.
-            silent = not self.machines[spec.name].reachable
-            insist(silent or spec.address not in listed, f"{spec.name} is destroyed, a member")
+            machine = self.machines[spec.name]
+            silent = not machine.reachable or not machine.ready
+            member = spec.address in listed
+            put_away = self.swaps and machine.masked and not machine.active
+            insist(silent or put_away or not member, f"{spec.name} is destroyed, a member")
+            insist(not member or self._held_without(spec.name), f"{spec.name} has an only copy")
             oned = self.raft.oneds.get(spec.name)
             insist(oned is None or silent or self.is_held(oned), f"{spec.name} runs, destroyed")
+
+    def _held_without(self, name: str) -> bool:
+        """A majority of the servers, this one not counted, has every acknowledged write."""
+        machines = [self.endpoints.get(server.endpoint, "") for server in self.servers.values()]
+        databases = [self.database_of(m) for m in machines if m and m != name]
+        whole = [d for d in databases if d is not None and self._has_all(d)]
+        return len(whole) >= majority(len(machines))
+
+    def database_of(self, name: str) -> FakeDatabase | None:
+        """What is on a machine's disk."""
+        return self.machines[name].database
+
+    def _has_all(self, database: FakeDatabase) -> bool:
+        logged = {key for _, (_, key, _) in database.log.values()}
+        return logged | database.tables.get(TRAFFIC, {}).keys() >= set(self.acknowledged)
 
     def _changed(self, what: str, node: Node) -> None:
         name = node.spec.name

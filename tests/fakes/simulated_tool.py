@@ -14,6 +14,7 @@ from tests.fakes.simulated import (
     VIP,
     SimulatedCluster,
 )
+from tests.fakes.staging import Staging
 from tests.fakes.store import MemoryStore
 from tests.fakes.worlds import ELSEWHERE, SLOTS, image
 from tests.fakes.zone import endpoint
@@ -21,7 +22,7 @@ from tests.fakes.zone import endpoint
 from onebaton.config import Gates, OnedConfig, Timeouts
 from onebaton.errors import OnebatonError, UnavailableError
 from onebaton.model import Image, Secret, Vip, World
-from onebaton.plan.abort import plan_abort
+from onebaton.plan.abort import plan_abort, plan_swap_back
 from onebaton.plan.actions import Action, Plan
 from onebaton.plan.bootstrap import plan_bootstrap
 from onebaton.plan.parking import plan_park, plan_unpark
@@ -29,14 +30,18 @@ from onebaton.plan.replacing import plan_replace
 from onebaton.plan.roll import plan_roll
 from onebaton.plan.takeback import plan_finalize, plan_rollback
 from onebaton.plan.wanted import Condemned, Wanted
+from onebaton.rollout.boundaries import Boundaries, Run
 from onebaton.rollout.interrupt import StopRequest
 from onebaton.rollout.journal import Journal
 from onebaton.rollout.observe import observe
-from onebaton.rollout.runner import Runner, Taken
+from onebaton.rollout.runner import Runner, Taken, Verdict
+from onebaton.rollout.stage_notes import progress_of
 from onebaton.steps.build import Builder
 from onebaton.steps.site import Site
 
 OLD, NEW = image("6.10.0"), image("6.10.5")
+#: What goes on with a run, with it to its end, and what approves.
+AGAIN = ("onebaton rollout --until joined", "onebaton rollout", "onebaton continue")
 
 
 class AtOnce(concurrent.futures.Executor):
@@ -56,11 +61,17 @@ class AtOnce(concurrent.futures.Executor):
 
 @dataclass
 class Tool:
-    """One run of the tool, on whatever stands now."""
+    """One run of the tool, on whatever stands now.
+
+    :ivar staging: how a roll is staged, if it is.
+    :ivar between: what happened between its stages.
+    """
 
     cluster: SimulatedCluster
     wanted: Wanted
     before: Callable[[Action], None] = lambda _action: None
+    staging: Staging | None = None
+    between: Boundaries | None = None
 
     def bootstrap(self) -> list[str]:
         """Found the zone; ids of the steps taken."""
@@ -83,6 +94,10 @@ class Tool:
     def abort(self) -> list[str]:
         """Go back to the generation that a roll began with; ids of the steps taken."""
         return self._run(self.observe, lambda world: plan_abort(self.wanted, world))
+
+    def swap_back(self) -> list[str]:
+        """Undo a swap, ``wanted`` being what it began with; ids of the steps taken."""
+        return self._run(self.observe, lambda world: plan_swap_back(self.wanted, world))
 
     def park(self, node: str) -> list[str]:
         """Take a server out of service; ids of the steps taken."""
@@ -151,8 +166,31 @@ class Tool:
             stop=StopRequest(),
             hand_back="onebaton rollout",
         )
-        taken: tuple[Taken, ...] = runner.run(before=self.before)
+        reached = self._staged(site, runner) if self.staging is not None else _go_on
+        taken: tuple[Taken, ...] = runner.run(before=self.before, reached=reached)
         return [step.step for step in taken]
+
+    def _staged(self, site, runner) -> Callable[[World, Plan], Verdict]:
+        staging = self.staging
+        assert staging is not None
+        image = self.wanted.image
+        self.between = Boundaries(
+            run=Run("run", "z", image.version, image.digest, *AGAIN, until=staging.until),
+            settings=staging.settings,
+            note=progress_of(staging.store),
+            observe=self.observe,
+            clock=site.clock,
+            reporter=site.reporter,
+            stop=runner.stop,
+            hooks=staging.hooks,
+            notifier=staging.notifier,
+            before_stage=staging.before_stage,
+        )
+        return self.between.reached
+
+
+def _go_on(_world: World, _plan: Plan) -> Verdict:
+    return Verdict.GO
 
 
 def running_zone(
@@ -168,7 +206,7 @@ def running_zone(
     specs = Wanted("z", size, goal.strategy, OLD, SLOTS, goal.limits).specs("a") if own else ()
     names = [spec.name for spec in specs] or [f"one-{i + 1}" for i in range(size)]
     addresses = [spec.address for spec in specs] or list(ELSEWHERE[:size])
-    return simulated.zone(
+    cluster = simulated.zone(
         [OLD, NEW],
         size,
         addresses=addresses,
@@ -177,6 +215,8 @@ def running_zone(
         leader=leader,
         made_by=made_by,
     )
+    cluster.swaps = goal.strategy == "swap"
+    return cluster
 
 
 def assert_rolled(cluster: SimulatedCluster, goal: Wanted) -> None:

@@ -60,6 +60,7 @@ class StormyCluster(SimulatedCluster):
         self.when_due: Callable[[float], None] = lambda _now: None
         self._starts_at: dict[str, float] = {}
         self._recovering: set[str] = set()
+        self._remade: set[str] = set()
         self._votes: dict[str, tuple[int, int]] = {}
         self._without: dict[str, FakeDatabase | None] = {}
         self._stray_since: dict[str, float] = {}
@@ -155,6 +156,7 @@ class StormyCluster(SimulatedCluster):
         term, voted_for = self._votes.get(host.name, (0, -1))
         if term == oned.term:
             oned.voted_for = voted_for
+        self._remade.discard(host.name)
         self.recovered(host.name)
 
     def ended(self, host: Host, cut_off: bool) -> None:
@@ -259,8 +261,13 @@ class StormyCluster(SimulatedCluster):
                 self.struck.pop(name, None)
 
     def _changed(self, what: str, node: Node) -> None:
-        """A new machine has nothing of the one before it."""
+        """A new machine has nothing of the one before it.
+
+        In the place of one that was gone it is not the tool that put its server down.
+        """
         name = node.spec.name
+        if name in self.gone:
+            self._remade.add(name)
         for known in (self.struck, self._without, self._votes, self._starts_at, self.ready_at):
             known.pop(name, None)
         for names in (self.gone, self.raft.no_database, self.network.silent, self.no_hook):
@@ -299,7 +306,8 @@ class StormyCluster(SimulatedCluster):
 
     def _put_down(self, server: Server) -> bool:
         name = self._machine_of(server)
-        return name not in self.raft.oneds and name not in self.struck and name not in self.gone
+        fallen = name in self.struck or name in self.gone or server.name in self._remade
+        return name not in self.raft.oneds and not fallen
 
     def _holds(self) -> bool:
         """A majority runs, as far as the tool could see when it looked last."""
@@ -332,8 +340,11 @@ class StormyCluster(SimulatedCluster):
     def _lacks(self, name: str, write: Acknowledged) -> bool:
         if name in self.gone or name not in self.machines:
             return False
-        database = self._without.get(name) or self.machines[name].database
+        database = self.database_of(name)
         return database is None or not write.stored_in(database)
+
+    def database_of(self, name: str) -> FakeDatabase | None:
+        return self._without.get(name) or super().database_of(name)
 
     @contextmanager
     def change(self, what: str, *, before_s: float = 0.0, after_s: float = 0.0) -> Iterator[None]:
@@ -384,6 +395,16 @@ class StormyCluster(SimulatedCluster):
         leader = self.leader
         for name, machine in self.machines.items():
             machine.holds_vip = leader is not None and name == leader.machine
+
+    def unmask_all(self) -> None:
+        """An operator starts what a swap had stopped: without it there is no majority."""
+        for server in self.servers.values():
+            name = self._machine_of(server)
+            machine = self.machines.get(name)
+            if machine is not None and machine.masked and machine.database is not None:
+                machine.masked = False
+                if machine.ready and machine.reachable and not machine.active:
+                    self.bring_back(name)
 
     def forget(self, server: Server) -> None:
         """An operator takes a server for good out of the zone whose machine does not run it."""

@@ -59,6 +59,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Unpark,
 )
 from onebaton.plan.quorum import majority
@@ -88,6 +89,7 @@ class Lab:
 
     :ivar winner: node that wins every election that is held, whatever was steered.
     :ivar elections: how many were held since the zone was there.
+    :ivar late_allowed: how many members may be down or late at a time.
     :ivar unsafe: objections are off while a zone is founded: nobody uses it yet.
     """
 
@@ -101,6 +103,7 @@ class Lab:
     winner: str | None = None
     elections: int = 0
     enabled: bool = True
+    late_allowed: int = 1
     unsafe: bool = False
     settings: OnedSettings = field(
         default_factory=lambda: OnedSettings("STANDALONE", 0, 0, NORMAL_MS, 500, 1000, 250_000)
@@ -265,6 +268,8 @@ class Lab:
                 ]
             case Unpark():
                 return self._unpark(action)
+            case Swap():
+                return self._swap(action)
             case Restore(node=node):
                 return [lambda: self._restore(node)]
             case Destroy(names=names):
@@ -293,7 +298,9 @@ class Lab:
         second = self.prior is not None and len(self.servers) == 2
         insist(self.has_quorum or second, f"{self.healthy} of {len(self.servers)} are healthy")
         late = [s for s in self.servers if not self.caught_up(s)]
-        insist(len(late) <= 1, f"{len(late)} members are down or late at the same time")
+        insist(
+            len(late) <= self.late_allowed, f"{len(late)} members are down or late at the same time"
+        )
         listed = {s.address for s in self.servers}
         for machine in self.machines.values():
             insist(
@@ -528,6 +535,24 @@ class Lab:
             start,
             lambda: self._catch_up(machine.name),
             lambda: setattr(machine, "parked_at", None),
+        ]
+
+    def _swap(self, action: Swap) -> list[Callable[[], None]]:
+        address = action.server.address
+
+        def end() -> None:
+            machine = self.machines[address]
+            insist(not machine.oned and machine.masked, f"{machine.name} is destroyed, and runs")
+            insist(machine.spec is not None, f"{machine.name} is a machine of somebody else")
+            insist(machine.name == action.node.name, f"{machine.name} becomes {action.node.name}")
+            insist(machine.address == action.node.address, f"{machine.name} moves")
+            insist(self.has_quorum, f"{machine.name} may hold the only copy")
+            del self.machines[address]
+
+        return [
+            lambda: self._stop_for_good(action.server),
+            end,
+            lambda: self._create(action.node),
         ]
 
     def _fence(self, server: Server) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.fakes.reporter import ListReporter
 
 from onebaton.adapters.base_image import BaseImages
+from onebaton.adapters.dbdump import SeedByPipes
 from onebaton.adapters.frontends import SshFrontEnds
 from onebaton.adapters.nodeconfig import ZoneSettings
 from onebaton.adapters.podman import Podman
@@ -176,6 +177,7 @@ def front_ends(
                 oned=OnedConfig(),
                 password=None,
                 render=Templates().render,
+                seeding=SeedByPipes(ssh, reporter),
                 reporter=reporter,
                 clock=SystemClock(),
             ),

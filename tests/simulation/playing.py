@@ -73,6 +73,7 @@ class Play:
         )
         assert isinstance(cluster, StormyCluster)
         self.cluster = cluster
+        self._servers = cluster.servers
 
     def to_its_end(self) -> Outcome:
         """Play it.
@@ -106,6 +107,8 @@ class Play:
             insist(False, f"stuck after all was healed: {self._last_words}")
         self.outcome.end = "rolled"
         assert_rolled(self.cluster, self.goal)
+        if self.goal.strategy == "swap":
+            insist(self.cluster.servers == self._servers, "a swap changed the list of servers")
         return self.outcome
 
     def _run(self) -> bool:
@@ -130,9 +133,12 @@ class Play:
     def _without_majority(self) -> bool:
         """A machine is gone for good, and those that are left cannot elect."""
         cluster = self.cluster
-        servers = cluster.servers
-        up = [s for s in servers.values() if cluster.oned_at(s.endpoint) is not None]
-        return bool(cluster.gone) and len(up) < majority(len(servers))
+        return bool(cluster.gone) and self._up() < majority(len(cluster.servers))
+
+    def _up(self) -> int:
+        """How many servers run."""
+        cluster = self.cluster
+        return sum(cluster.oned_at(s.endpoint) is not None for s in cluster.servers.values())
 
     def _alone(self) -> Outcome:
         """A zone of one cannot be rolled: that is said, and nothing is changed."""
@@ -284,7 +290,11 @@ class Play:
 
     def _operate(self) -> None:
         cluster, words = self.cluster, self._last_words
-        for server in tuple(cluster.servers.values()):
+        swaps = self.schedule.strategy == "swap"
+        if swaps and self._up() < majority(len(cluster.servers)):
+            cluster.unmask_all()
+        # One that is being swapped is without a machine for a while, and stays in the zone.
+        for server in () if swaps else tuple(cluster.servers.values()):
             machine = cluster.endpoints.get(server.endpoint)
             masked = f"({server.name}) is unhealthy: opennebula.service is masked" in words
             if masked or machine is None or machine in cluster.gone:

@@ -127,12 +127,14 @@ def drawn(seed: int) -> Schedule:
         Crash(dice.randrange(points), dice.choice(PAUSES_S))
         for _ in range(dice.choice((0, 1, 1, 2, 4)))
     )
-    strategy: Strategy = dice.choice(("surge", "one-by-one"))
+    strategy: Strategy = dice.choice(("surge", "one-by-one", "swap"))
+    own = dice.random() < 0.7
     return Schedule(
         seed,
         size,
         strategy,
-        own=dice.random() < 0.7,
+        # Only machines of ours are made anew in their places.
+        own=own or strategy == "swap",
         leader=dice.randrange(size),
         faults=tuple(sorted(faults, key=lambda f: f.point)),
         crashes=tuple(sorted(crashes, key=lambda c: c.point)),

@@ -6,9 +6,11 @@ the virtual IP is on two machines, and when a server leads that lacks an acknowl
 
 import concurrent.futures
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
-from tests.fakes.simulated import TRAFFIC, SimulatedCluster
+from tests.fakes.simulated import PASSWORD, TRAFFIC, USER, SimulatedCluster
+from tests.fakes.simulated_api import SimulatedApi
 from tests.fakes.simulated_cut import (
     NEXT_SCHEMA,
     PAUSES_S,
@@ -25,7 +27,7 @@ from tests.fakes.simulated_cut import (
 from tests.fakes.simulated_tool import AtOnce, Tool
 
 from onebaton.errors import OnebatonError
-from onebaton.model import Schema
+from onebaton.model import RaftState, RaftStatus, Schema
 from onebaton.plan.actions import CutWay
 from onebaton.plan.wanted import Wanted
 
@@ -50,6 +52,34 @@ def test_a_cut_over_keeps_every_acknowledged_write(way: CutWay, own: bool) -> No
     assert len(cluster.acknowledged) > 100
     # Of the plain way: two seconds of migration, five to start, one to be elected.
     assert cluster.longest_gap_s < (3.0 if way == "stand-by" else 11.0)
+
+
+class AMomentAgo(SimulatedApi):
+    """The first server that is seen leading in a newer term is said to be still a candidate.
+
+    :ivar told: that was said.
+    """
+
+    told = False
+    first_term: int | None = None
+
+    def raft_status(self, endpoint: str) -> RaftStatus:
+        now = super().raft_status(endpoint)
+        self.first_term = self.first_term or now.term
+        if now.state is RaftState.LEADER and now.term > self.first_term and not self.told:
+            self.told = True
+            return replace(now, state=RaftState.CANDIDATE)
+        return now
+
+
+def test_a_server_that_was_just_elected_is_not_toppled() -> None:
+    goal = goal_of("stand-by")
+    cluster = zone(goal)
+    cluster.api = AMomentAgo(cluster, f"{USER}:{PASSWORD}")
+    Tool(cluster, goal).roll()
+    assert cluster.api.told
+    assert_served_by_the_new(cluster, goal)
+    assert cluster.elections == ["z-b1"]
 
 
 # The tool dies

@@ -18,7 +18,7 @@ from tests.simulation.schedules import drawn
 
 from onebaton.errors import OnebatonError
 from onebaton.plan import roll
-from onebaton.plan.actions import Action, Retire
+from onebaton.plan.actions import Action, Retire, Swap
 from onebaton.plan.scene import Scene
 from onebaton.steps.join import JoinStep
 from onebaton.steps.retire import RetireStep
@@ -100,6 +100,17 @@ def test_a_server_that_is_deleted_before_it_is_stopped_is_found_out(monkeypatch)
 
     monkeypatch.setattr(RetireStep, "apply", delete_first)
     assert found_out("is deleted and not stopped and masked")
+
+
+def test_two_that_are_swapped_at_once_are_found_out(monkeypatch) -> None:
+    def swap_whoever(scene: Scene) -> roll.Choice | None:
+        left = [m for m in scene.old if not m.is_leader]
+        spec = scene.place_of(left[0]) if left else None
+        return (Swap(left[0].server, spec), "it is old") if spec is not None else None
+
+    monkeypatch.setattr(roll, "SWAP_RUNBOOK", (swap_whoever, *roll.SWAP_RUNBOOK))
+    monkeypatch.setattr(roll, "require_bearable", lambda *_: None)
+    assert found_out("more than one server is down by the tool's doing")
 
 
 def test_a_server_that_is_not_in_its_own_list_is_not_started() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from onebaton import main, wiring
-from onebaton.views import CloneRow, ClonesView, CloneView, RehearsalView
+from onebaton.cloning import CloneRow, ClonesView, CloneView
+from onebaton.views import RehearsalView
 from onebaton.wiring import CloneWish
 
 ROW = CloneRow(

@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 from tests.fakes.platform import FakePlatform
 from tests.fakes.reporter import ListReporter
+from tests.fakes.worlds import image, wanted, zone
 
+from onebaton.adapters.dbdump import SeedByPipes
 from onebaton.adapters.s3store import S3Store
+from onebaton.adapters.seedparts import SeedInParts
 from onebaton.adapters.startfile import Choices, write
 from onebaton.adapters.store import FolderStore
 from onebaton.errors import RefusedError
 from onebaton.model import Image, NodeSpec, Prior, PriorPhase, Schema, Zone
-from onebaton.plan.underway import Goal
+from onebaton.plan.roll import plan_roll
+from onebaton.plan.underway import Goal, goal_of
+from onebaton.wiring import giveup
 from onebaton.wiring.choosing import candidates
 from onebaton.wiring.cluster import Cluster
 from onebaton.wiring.options import Options
@@ -95,6 +100,26 @@ def test_the_state_in_s3_and_what_stays_here(folder):
         assert there.place("reports/1.json") == str(folder / "mine" / "reports" / "1.json")
 
 
+def test_seeds_take_the_way_that_the_file_says(folder):
+    with cluster(folder) as there:
+        assert isinstance(there.seeding, SeedByPipes)
+        assert there.frontends
+    changes = (
+        ("via: ssh", "via: s3"),
+        ("bucket: null", "bucket: s3://seeds/lab/"),
+    )
+    with cluster(folder, *changes) as there:
+        # Made without a word to the service.
+        assert isinstance(there.seeding, SeedInParts)
+        assert there.config.seed_place == "s3://seeds/lab"
+    changes = (
+        ("bucket: s3://seeds/lab/", "bucket: null"),
+        ('state: ".onebaton"', "state: s3://zones/lab"),
+    )
+    with cluster(folder, *changes) as there:
+        assert there.config.seed_place == "s3://zones/lab"
+
+
 def test_the_command_line_counts_before_the_file(folder):
     said = {"cut": "plain", "accepted": ("document_pool", "vm_import")}
     with cluster(folder, ("cut: auto", "cut: stand-by"), **said) as there:
@@ -155,6 +180,27 @@ def test_the_image_of_a_channel(folder):
         there.standing.promote(replace(older, version="6.10.5"), "production", 3.0)
         with pytest.raises(RefusedError, match=r"holds i:older, of 6\.10\.5"):
             candidates(there)
+
+
+@pytest.mark.parametrize("there_is", [True, False])
+def test_a_swap_goes_back_to_the_image_that_it_began_with_if_that_is_there(folder, there_is):
+    lab = zone(wanted(3, "swap"))
+    for _ in range(4):
+        lab.do(plan_roll(lab.wanted, lab.observe()).actions[0])
+    former = image("6.10.0")
+    with cluster(folder) as there:
+        images = {former.name: former.digest} if there_is else {}
+        there.__dict__["platform"] = FakePlatform(images)
+        there.catalogue.add(former)
+        there.goals.save(goal_of(lab.wanted, 1.0))
+        assert giveup._given_up(there).strategy == "swap"
+        if there_is:
+            plan = giveup._planned(there, lab.wanted, lab.observe())
+            assert plan.actions[0].id == "swap:2:z-a3"
+            assert plan.actions[0].node.image == former.name
+        else:
+            with pytest.raises(RefusedError, match="is not there any more"):
+                giveup._planned(there, lab.wanted, lab.observe())
 
 
 @pytest.mark.parametrize(("made", "first"), [(True, OLDER), (False, NEWER)])

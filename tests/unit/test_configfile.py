@@ -164,13 +164,57 @@ CASES = {
         "password: hunter2",
         [
             "8: zone.credentials.password: a secret does not stand here: say where it is, with "
-            "file, env or command"
+            "one of file, env, command, ssm, secretsmanager"
         ],
+    ),
+    "no name of a parameter": (
+        "file: secret",
+        "ssm: a b",
+        [
+            "9: zone.credentials.password.ssm: must be the name of a parameter, such as "
+            "/cloud/oneadmin, or its ARN"
+        ],
+    ),
+    "no name of a secret": (
+        "file: secret",
+        "secretsmanager: 'cloud#a#b'",
+        [
+            "9: zone.credentials.password.secretsmanager: must be the name of a secret or its "
+            "ARN, and may have #KEY behind it"
+        ],
+    ),
+    "seeds through S3 without a bucket": (
+        "state: states",
+        "seed:\n  via: s3",
+        ["31: seed.via: seeds through S3 need seed.bucket, or a `state` in s3://"],
+    ),
+    "seeds through S3 beside a folder": (
+        "state: states",
+        "state: states\nseed:\n  via: s3",
+        ["32: seed.via: seeds through S3 need seed.bucket, or a `state` in s3://"],
+    ),
+    "a bucket of seeds through ssh": (
+        "state: states",
+        "seed:\n  bucket: s3://seeds/lab",
+        ["31: seed.bucket: is for seed.via s3; chosen is ssh"],
+    ),
+    "a bucket that is none": (
+        "state: states",
+        "seed:\n  via: s3\n  bucket: seeds",
+        ["32: seed.bucket: must be s3://BUCKET/PREFIX"],
+    ),
+    "another way of seeding": (
+        "state: states",
+        "seed:\n  via: ftp",
+        ["31: seed.via: must be 'ssh' or 's3'"],
     ),
     "two places of a secret": (
         "file: secret",
         "file: secret\n      env: SECRET",
-        ["8: zone.credentials.password: give exactly one of file, env, command"],
+        [
+            "8: zone.credentials.password: give exactly one of file, env, command, ssm, "
+            "secretsmanager"
+        ],
     ),
     "VIP without prefix": (
         "10.0.0.100/24",
@@ -311,7 +355,7 @@ CASES = {
     "unknown strategy": (
         "surge",
         "rolling",
-        ["28: rollout.strategy: must be 'surge' or 'one-by-one'"],
+        ["28: rollout.strategy: must be 'surge', 'one-by-one' or 'swap'"],
     ),
     "no ssh key": ("key: id", "key: gone", ["24: ssh.key: there is no file gone"]),
     "no public half": ("key: id", "key: more.sh", ["24: ssh.key: there is no file more.sh.pub"]),

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebaton.rollout.gaps import KEPT_TEXTS, OTHER_TEXTS, Gap, Kind, Ledger, Outcome, gap_of
+from onebaton.rollout.gaps import (
+    KEPT_GAPS,
+    KEPT_TEXTS,
+    OTHER_TEXTS,
+    Gap,
+    Kind,
+    Ledger,
+    Outcome,
+    gap_of,
+)
 
 moments = st.floats(min_value=0, max_value=1000, allow_nan=False)
 answers = st.lists(st.tuples(moments, st.sampled_from(Outcome)), max_size=40)
@@ -95,3 +104,26 @@ def test_texts_are_counted_and_bounded():
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
 def test_only_what_was_acknowledged_ends_a_gap(outcome):
     assert gap(ledger(0.0, [(5.0, outcome)], 10.0)).longest_s == 10.0
+
+
+def test_each_gap_worth_telling_is_kept_with_its_times():
+    made = Ledger(0.0, worth_s=0.5)
+    for at in (0.1, 0.2, 1.0, 1.1, 3.0):
+        made.take(Outcome.OK, at)
+    made.take(Outcome.FAILED, 3.4)
+    assert gap(made, now=3.4, epoch=100.0).others == ((100.2, 101.0), (101.1, 103.0))
+    # One that still lasts ends now.
+    assert gap(made, now=4.0).others[-1] == (3.0, 4.0)
+    made.close(5.0)
+    assert gap(made, now=9.0).others[-1] == (3.0, 5.0)
+
+
+def test_of_very_many_gaps_the_longest_are_kept():
+    made = Ledger(0.0, worth_s=0.5)
+    at = 0.0
+    for number in range(KEPT_GAPS + 20):
+        at += 1.0 + number / 100
+        made.take(Outcome.OK, at)
+    kept = gap(made, now=at).others
+    assert len(kept) == KEPT_GAPS
+    assert min(end - begin for begin, end in kept) == pytest.approx(1.2)

@@ -13,6 +13,7 @@ import pytest
 
 from onebaton import main, wiring
 from onebaton.commands import options
+from onebaton.drift import Drift, DriftView
 from onebaton.errors import (
     ConfigError,
     DeadlineError,
@@ -27,6 +28,7 @@ from onebaton.errors import (
     UsageError,
 )
 from onebaton.model import Image, Schema
+from onebaton.reports import ReportView
 from onebaton.ui.messages import error_block
 from onebaton.views import (
     AbortView,
@@ -34,7 +36,6 @@ from onebaton.views import (
     PlanRow,
     PlanView,
     RehearsalView,
-    ReportView,
     RollbackView,
     StatusView,
 )
@@ -245,6 +246,17 @@ def test_destroy_asks_and_where_nobody_can_answer_refuses(
         assert out == "destroyed n1, n2\n"
 
 
+@pytest.mark.parametrize(("rows", "status"), [(0, 0), (2, 3)])
+def test_drift_ends_with_its_own_status(rows, status, monkeypatch, capsys):
+    row = Drift("vip", "10.0.0.100/24", "on n1", "on n2", "Take it off.")
+    view = DriftView("lab", "6.10.5", 1.0, (row,) * rows, ("half-done",))
+    monkeypatch.setattr(wiring, "drift", lambda _options: view)
+    assert main.main(["drift", "--json"]) == status
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["place"] for one in shown["rows"]] == ["10.0.0.100/24"] * rows
+    assert shown["notes"] == ["half-done"]
+
+
 BACK = RollbackView(
     "lab", "6.10.5", ("n1", "n2"), ("n4", "n5"), 12, ("12 records are lost", "vm_pool 2")
 )
@@ -288,6 +300,7 @@ def test_what_cannot_be_undone_is_asked_and_where_nobody_can_answer_refused(
     [
         (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), [], 2, False),
         (AbortView("lab", "6.10.5", ("n4",), ("n4", "n5")), ["--yes"], 0, True),
+        (AbortView("lab", "6.10.5", swaps=("n4", "n5")), [], 2, False),
         # Nothing to decide on.
         (AbortView("lab", "6.10.5"), [], 0, True),
     ],
@@ -303,7 +316,8 @@ def test_an_abort_says_what_leaves_before_it_asks(
     assert main.main(["abort", *argv]) == status
     assert bool(done) == is_done
     if status == 2:
-        assert "take n4 out of the zone and destroy n4, n5" in capsys.readouterr().err
+        asked = "make n4, n5 anew" if view.swaps else "take n4 out of the zone and destroy n4, n5"
+        assert asked in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -411,3 +425,43 @@ def test_check_and_schema(tmp_path, monkeypatch, capsys):
     assert "--version: image.version" in capsys.readouterr().err
     assert main.main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(("ending", "status"), [("waiting", 3), ("stopped", 0), ("finished", 0)])
+def test_a_rollout_says_by_its_status_whether_it_waits_for_somebody(ending, status, monkeypatch):
+    said = []
+    report = ReportView("t", (), ending=ending)
+    monkeypatch.setattr(wiring, "rollout", lambda options: said.append(options) or report)
+    monkeypatch.setattr(wiring, "go_on", lambda options, by: said.append((options, by)) or report)
+    assert main.main(["rollout", "-c", "x.yaml", "--until", "joined"]) == status
+    assert said[0].again("rollout") == "onebaton rollout --config x.yaml --until joined"
+    assert said[0].again("plan") == "onebaton plan --config x.yaml"
+    assert main.main(["continue", "-c", "x.yaml", "--as", "ada", "--cut", "plain"]) == status
+    assert said[1][1] == "ada"
+    assert said[1][0].again("continue") == "onebaton continue --config x.yaml --cut plain"
+    assert main.main(["rollout", "--until", "lunch"]) == 2
+    assert len(said) == 2
+
+
+def test_a_report_goes_to_the_screen_or_to_a_file_in_its_format(monkeypatch, capsys, tmp_path):
+    asked = []
+
+    def text(_options, run, form):
+        asked.append((run, form))
+        return f"{form} of {run}\n".encode()
+
+    view = ReportView("zone lab rolled", (), ending="failed", problem=("it burnt",), go_on="again")
+    monkeypatch.setattr(wiring, "kept_text", text)
+    monkeypatch.setattr(wiring, "kept_report", lambda _options, _run: view)
+    assert main.main(["report", "last", "--format", "md"]) == 0
+    assert capsys.readouterr().out == "md of last\n"
+    file = tmp_path / "r.html"
+    assert main.main(["report", "last", "--out", str(file)]) == 0
+    assert file.read_text() == "html of last\n"
+    assert main.main(["report", "last", "--out", str(tmp_path / "r.txt")]) == 2
+    assert main.main(["report", "last", "--out", str(tmp_path / "none" / "r.md")]) == 2
+    assert asked == [("last", "md"), ("last", "html"), ("last", "md")]
+    assert main.main(["report", "last"]) == 0
+    shown = capsys.readouterr().out
+    assert "it burnt" in shown
+    assert "to go on: again" in shown

@@ -44,6 +44,21 @@ def test_a_surge_of_three_line_by_line():
     assert (view.steps[4].healthy, view.steps[4].voters, view.steps[4].needed) == (5, 6, 4)
 
 
+def test_a_swap_line_by_line():
+    lab = zone(wanted(3, "swap"))
+    world = lab.observe()
+    view = describe_roll(lab.wanted, world, plan_roll(lab.wanted, world))
+    assert view.strategy == "swap"
+    assert [row.what for row in view.steps[:4]] == [
+        "swap server 1 (z-a2): stop it, and make its machine anew from onebaton/z:6.10.5",
+        "seed z-a2 from z-a3",
+        "join z-a2, steered to lead",
+        "swap server 2 (z-a3): stop it, and make its machine anew from onebaton/z:6.10.5",
+    ]
+    (warning,) = view.warnings
+    assert "z-a2, z-a3, z-a1 have the old names and addresses, and other ssh host keys" in warning
+
+
 def test_nothing_to_do():
     lab = zone(wanted(3), version="6.10.5")
     world = lab.observe()

@@ -12,7 +12,7 @@ from onebaton.plan.actions import Destroy, Plan, Transition
 from onebaton.plan.quorum import Quorum
 from onebaton.rollout import journal
 from onebaton.rollout.interrupt import StopRequest
-from onebaton.rollout.runner import Runner
+from onebaton.rollout.runner import Runner, Verdict
 from onebaton.steps.step import DONE, NEEDED, Check, blocked
 
 QUORUM = Quorum(3, 3)
@@ -162,3 +162,44 @@ def test_a_second_interrupt_stops_within_a_step(tmp_path):
     with pytest.raises(InterruptedRunError, match="in the middle of the step destroy:a"):
         runner(tmp_path, world, lambda x: Remove(world, x, failure=KeyboardInterrupt())).run()
     assert events(tmp_path)[-1] == ("interrupted", "destroy:a")
+
+
+def test_what_is_asked_before_a_step_decides_and_the_world_is_looked_at_again(tmp_path):
+    world = Letters(["a", "b"])
+    asked = iter([Verdict.LOOK_AGAIN, Verdict.GO, Verdict.LOOK_AGAIN, Verdict.STOP])
+    seen = []
+    one = runner(tmp_path, world, lambda letter: Remove(world, letter))
+    taken = one.run(seen=seen.append, reached=lambda _world, _plan: next(asked))
+    assert [t.step for t in taken] == ["destroy:a"]
+    assert seen == [("a", "b"), ("a", "b"), ("b",), ("b",)]
+    assert events(tmp_path)[-1] == ("stopped", "destroy:b")
+
+
+def test_a_world_that_changed_while_it_was_waited_stops_the_run(tmp_path):
+    world = Letters(["a", "b"])
+
+    def wait(_world, plan):
+        if len(plan) == 1 and "x" not in world.letters:
+            world.letters.append("x")
+            return Verdict.LOOK_AGAIN
+        return Verdict.GO
+
+    with pytest.raises(RefusedError, match="not as the last step should have left it"):
+        runner(tmp_path, world, lambda letter: Remove(world, letter)).run(reached=wait)
+
+
+def test_who_asked_to_stop_is_not_kept_waiting(tmp_path):
+    world, stop = Letters(["a"]), StopRequest()
+    stop.make()
+    one = runner(tmp_path, world, lambda letter: Remove(world, letter), stop)
+    with pytest.raises(InterruptedRunError):
+        one.run(reached=lambda _world, _plan: pytest.fail("it was asked"))
+
+
+def test_each_step_that_was_tried_is_told(tmp_path):
+    world, took = Letters(["a", "b"]), []
+    failing = {"b": StepFailedError("it burnt")}
+    one = runner(tmp_path, world, lambda x: Remove(world, x, failure=failing.get(x)))
+    with pytest.raises(StepFailedError):
+        one.run(took=took.append)
+    assert [(t.step, t.outcome) for t in took] == [("destroy:a", "done"), ("destroy:b", "failed")]

@@ -12,15 +12,20 @@ from onebaton.config import (
     ClusterConfig,
     DatabaseConfig,
     Gates,
+    NotifyConfig,
     OnedConfig,
     PodmanPlatform,
     ProbeConfig,
     RolloutConfig,
     S3Config,
+    SecretsConfig,
+    SecretSource,
     Section,
+    SeedConfig,
+    StagesConfig,
     Timeouts,
 )
-from onebaton.errors import UsageError
+from onebaton.errors import ConfigError, UsageError
 
 CHOICES = Choices("podman", "lab", "6.10.5", None)
 
@@ -67,6 +72,91 @@ def test_its_values_are_the_defaults(folder):
     assert config.state == str(folder / state)
     assert config.local is None
     assert config.s3 == S3Config()
+    assert config.stages == StagesConfig()
+    assert config.notify == NotifyConfig()
+    assert config.seed == SeedConfig()
+    assert config.secrets == SecretsConfig()
+
+
+CHANGES = {
+    "stages": (
+        "approve: []",
+        "approve: [joind]",
+        "stages.approve[0]: must be 'provisioned', 'prepared', 'held', 'cut', 'joined', "
+        "'handed-over' or 'retired'",
+    ),
+    # The zone is one server then: nobody may wait.
+    "a soak after the cut": (
+        "soak_s: {}",
+        "soak_s: {cut: 60}",
+        "stages.soak_s.cut: must be 'provisioned', 'prepared', 'held', 'joined', 'handed-over' "
+        "or 'retired'",
+    ),
+    "a soak of no time": (
+        "soak_s: {}",
+        "soak_s: {joined: 0}",
+        "stages.soak_s.joined: must be more than 0.0",
+    ),
+    "windows": (
+        "windows: []",
+        "windows: [Sat 02:00-05:00 UTC, sometimes]",
+        'stages.windows[1]: must be days, times and a time zone, such as "Sat 02:00-05:00 '
+        'Europe/Berlin"',
+    ),
+    "hooks": (
+        "before: {}",
+        "before: {cut: page}",
+        "stages.hooks.before.cut: must be a list",
+    ),
+    "hooks without a word": (
+        "after: {}",
+        "after: {cut: []}",
+        "stages.hooks.after.cut: must hold at least one entry",
+    ),
+    "the webhook's address": (
+        "  # url:",
+        "  url: https://example.org/t0psecret\n  # url:",
+        "notify.url: a secret does not stand here: say where it is, with one of file, "
+        "env, command, ssm, secretsmanager",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "said"), CHANGES.values(), ids=CHANGES)
+def test_mistakes_in_stages_are_told(folder, old, new, said):
+    begin(folder)
+    file = folder / "cluster.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError) as error:
+        load(file)
+    assert [detail.partition(": ")[2] for detail in error.value.details] == [said]
+    assert "t0psecret" not in str(error.value.details)
+
+
+def test_stages_as_they_are_meant(folder):
+    begin(folder)
+    file = folder / "cluster.yaml"
+    text = file.read_text()
+    for old, new in (
+        ("approve: []", "approve: [cut, handed-over]"),
+        ("soak_s: {}", "soak_s: {joined: 600}"),
+        ("windows: []", "windows: [Sat 02:00-05:00 UTC]"),
+        ("before: {}", "before: {cut: [/bin/page, begin]}"),
+        ("  # url:", "  url: {env: HOOK}\n  # url:"),
+        ('events: ["begun", "stage", "waiting", "finished", "failed"]', "events: [failed]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    config = load(file)
+    assert config.stages.approve == ("cut", "handed-over")
+    assert config.stages.soak_s == {"joined": 600.0}
+    assert [window.text for window in config.stages.opened] == ["Sat 02:00-05:00 UTC"]
+    assert config.stages.hooks.before == {"cut": ("/bin/page", "begin")}
+    assert config.notify.url is not None
+    assert (config.notify.url.env, config.notify.events) == ("HOOK", ("failed",))
 
 
 def test_it_holds_every_option_with_a_comment():
@@ -74,7 +164,8 @@ def test_it_holds_every_option_with_a_comment():
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
-    unsaid = {f"{password}.env", f"{password}.command", "database.password"}
+    others = [name for name in SecretSource.model_fields if name != "file"]
+    unsaid = {*(f"{password}.{name}" for name in others), "database.password", "notify.url"}
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():

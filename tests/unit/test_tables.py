@@ -5,19 +5,18 @@ from dataclasses import replace
 
 import pytest
 
+from onebaton.drift import Drift, DriftView
 from onebaton.model import Image, Schema
+from onebaton.reports import GapRow, ReportView, StepRow
 from onebaton.ui import tables
 from onebaton.views import (
     DiagnosisRow,
     DoctorView,
-    GapRow,
     MemberRow,
     NodeRow,
     PlanRow,
     PlanView,
-    ReportView,
     StatusView,
-    StepRow,
 )
 
 LEADER = MemberRow(
@@ -199,3 +198,22 @@ def test_the_doctor_tells_the_worst_first_and_the_way_out_of_each():
     shown = io.StringIO()
     tables.show(DoctorView("cloud", "6.10.5", 0.0, False, rows[:2]), shown)
     assert "1 warning, 1 ok: nothing stands in the way of a rollout" in shown.getvalue()
+
+
+def test_drift_is_told_by_area_with_the_way_back():
+    rows = (
+        Drift("nodes", "z-a2", "running", "stopped [off]", "Start it."),
+        Drift("nodes", "z-a3", "running", "stopped", "Start it too."),
+        Drift("vip", "10.0.0.100/24", "on z-a1", "on z-a2", "Take it off."),
+    )
+    shown = io.StringIO()
+    tables.show(DriftView("cloud", "6.10.5", 0.0, rows, ("a rollout is half-done",)), shown)
+    text = shown.getvalue()
+    assert text.count("\nnodes\n") == 1
+    places = [text.index(word) for word in ("nodes", "z-a2", "stopped [off]", "Start it.", "vip")]
+    assert places == sorted(places)
+    assert "A rollout is half-done." in text
+    assert text.rstrip().endswith("3 things are not as configured")
+    shown = io.StringIO()
+    tables.show(DriftView("cloud", "6.10.5", 0.0, ()), shown)
+    assert "no drift" in shown.getvalue()

@@ -1,17 +1,18 @@
 """What a rollout goes to is noted, and another one is refused while its work is half-done."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.fakes.store import MemoryStore
 from tests.fakes.worlds import Lab, image, next_release, wanted, zone
 
-from onebaton.errors import Status, UnreadableError
-from onebaton.model import NodeState, Vip
-from onebaton.plan.abort import plan_abort
+from onebaton.errors import RefusedError, Status, UnreadableError
+from onebaton.model import NodeState, Vip, World
+from onebaton.plan.abort import former_digest, plan_abort, plan_swap_back
 from onebaton.plan.roll import plan_roll
 from onebaton.plan.underway import Goal, goal_of, half_done, other_goal
-from onebaton.plan.wanted import Condemned
+from onebaton.plan.wanted import Condemned, Wanted
 from onebaton.rollout.notes import condemnations, goals
 from onebaton.rollout.reporting import abort_view, status_view
 
@@ -31,7 +32,8 @@ def test_it_comes_back_as_it_was_noted():
     note.save(GOAL)
     assert note.load() == GOAL == Goal("onebaton/z:6.10.5", "sha256:6.10.5", "6.10.5", 1.5)
     world = zone(wanted(3)).observe()
-    note.save(goal_of(wanted(3), 2.5, world))
+    note.save(goal_of(wanted(3, "swap"), 2.5, world))
+    assert note.load().strategy == "swap"
     assert note.load().endpoints == tuple(server.endpoint for server in world.zone.servers)
     note.forget()
     note.forget()
@@ -124,6 +126,59 @@ def test_the_status_tells_of_it():
     (note,) = status_view(lab.observe(), vip, 0.0, GOAL).notes
     assert "onebaton abort" in note
     assert status_view(lab.observe(), vip, 0.0).notes == ()
+
+
+def test_a_swap_is_half_done_while_machines_of_both_images_share_their_places():
+    lab = zone(wanted(3, "swap"))
+    forward(lab, 5)
+    goal, world = goal_of(lab.wanted, 1.5), lab.observe()
+    assert [node.spec.name for node in half_done(goal, world)] == ["z-a2", "z-a3"]
+    vip = Vip("10.0.0.100", 24, "eth0")
+    view = status_view(world, vip, 0.0, goal)
+    (note,) = view.notes
+    assert "a rollout by swap to onebaton/z:6.10.5" in note
+    assert [row.image for row in view.nodes] == [
+        "onebaton/z:6.10.0",
+        "onebaton/z:6.10.5",
+        "onebaton/z:6.10.5",
+    ]
+    (found,) = other_goal(OTHER, world, goal)
+    assert "onebaton abort" in found.way_out
+
+
+@pytest.mark.parametrize(("begun", "now"), [("swap", "surge"), ("one-by-one", "swap")])
+def test_a_swap_is_not_gone_on_with_beside_the_old_machines_nor_the_other_way_round(begun, now):
+    lab = zone(wanted(3, begun))
+    forward(lab, 3)
+    (found,) = other_goal(wanted(3, now), lab.observe(), goal_of(lab.wanted, 1.5))
+    assert f"begun as {begun}, and rollout.strategy is {now}" in found.what
+    assert f"rollout.strategy to {begun}" in found.way_out
+    assert not [*other_goal(wanted(3, begun), lab.observe(), goal_of(lab.wanted, 1.5))]
+
+
+def test_an_operator_is_told_what_is_made_anew():
+    lab = zone(wanted(3, "swap"))
+    forward(lab, 5)
+    former = replace(
+        wanted(3, "swap", of=image("6.10.0")), given_up=former_of(lab.wanted, lab.observe())
+    )
+    view = abort_view(lab.wanted, plan_swap_back(former, lab.observe()))
+    assert (view.retires, view.destroys) == ((), ())
+    assert view.swaps == ("z-a3", "z-a2")
+
+
+def former_of(given_up: Wanted, world: World) -> str:
+    """The digest that is given up, once the one to go back to was told from the machines."""
+    assert former_digest(given_up, world) == "sha256:6.10.0"
+    return given_up.image.digest
+
+
+def test_there_is_nothing_to_swap_back_to_once_every_machine_is_new():
+    lab = zone(wanted(3, "swap"))
+    forward(lab, 10)
+    with pytest.raises(RefusedError, match=r"every server runs 6\.10\.5") as refusal:
+        former_digest(lab.wanted, lab.observe())
+    assert "onebaton rollout" in str(refusal.value.resolution)
 
 
 def test_an_operator_is_told_what_leaves():

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from onebaton.adapters.aheadsql import TRIGGERS, Names
 from onebaton.adapters.copyscripts import onedb_script, user_at
-from onebaton.adapters.dbdump import SEED_FILE
 from onebaton.adapters.mariadb import ONED_RUNS, ONED_RUNS_FUNCTION, SQL_FUNCTION
+from onebaton.adapters.seeding import SEED_FILE
 from onebaton.model import AheadStage
 
 #: Where a node keeps how far it is (one of ``AheadStage``).

@@ -13,7 +13,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from onebaton.adapters import clonecopy, cloneproof, clonescripts, clonetables, dbdump, nodesecrets
+from onebaton.adapters import clonecopy, cloneproof, clonescripts, clonetables, nodesecrets
+from onebaton.adapters.dbdump import SeedByPipes
 from onebaton.adapters.mariadb import NodeDatabase
 from onebaton.adapters.ssh import Ssh
 from onebaton.cloning import Identity, Place, Production, ScrubRule
@@ -48,19 +49,13 @@ class SshCloneDoor:
 
     def seed(self, source: Host, target: Host, *, timeout_s: float) -> None:
         """See ``CloneDoor.seed``."""
-        dbdump.seed(
-            self._ssh,
-            self._reporter,
-            self._name,
-            source,
-            [target],
-            timeout_s=timeout_s,
-            source_ssh=self._of_production(),
-        )
+        way = SeedByPipes(self._ssh, self._reporter, source_ssh=self._of_production())
+        way.seed(self._name, source, [target], timeout_s=timeout_s)
 
     def load(self, dump: Path, target: Host, *, timeout_s: float) -> None:
         """See ``CloneDoor.load``."""
-        dbdump.load(self._ssh, self._reporter, self._name, dump, target, timeout_s=timeout_s)
+        way = SeedByPipes(self._ssh, self._reporter)
+        way.load(self._name, dump, target, timeout_s=timeout_s)
 
     def read_production(self, target: Host, source: Host | None) -> Production:
         """See ``CloneDoor.read_production``."""

@@ -22,7 +22,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from onebaton.config import ClusterConfig, SecretSource, Section
 from onebaton.contradictions import Location, contradictions
 from onebaton.errors import ConfigError
-from onebaton.fields import FOLDER, PATTERNS
+from onebaton.fields import FILES, FOLDER, PATTERNS
 
 #: ``${NAME}``; ``$${`` stands for ``${`` itself.
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
@@ -58,6 +58,7 @@ def load(
     version: str | None = None,
     state: str | None = None,
     environ: Mapping[str, str] | None = None,
+    files: bool = True,
 ) -> ClusterConfig:
     """Read and check a whole configuration file.
 
@@ -66,6 +67,7 @@ def load(
     :param version: stands for ``image.version``.
     :param state: stands for ``state``; relative to the working folder.
     :param environ: where ``${NAME}`` is looked up, by default this process's environment.
+    :param files: look for the files that it names; they may be on another machine.
     :raises ConfigError: if the file is not there or has mistakes; ``details`` lists all of
         them as ``file:line: key: message``, ordered by line.
     """
@@ -77,7 +79,7 @@ def load(
         document.override(
             data, ("state",), state if "://" in state else str(Path(state).absolute())
         )
-    config = _validate(data, document)
+    config = _validate(data, document, files=files)
     for found in contradictions(data):
         document.mistake(found.location, found.message)
     if document.mistakes or config is None:
@@ -284,11 +286,13 @@ class _Document:
         return expanded
 
 
-def _validate(data: Mapping[str, object], document: _Document) -> ClusterConfig | None:
+def _validate(
+    data: Mapping[str, object], document: _Document, *, files: bool
+) -> ClusterConfig | None:
     """The models' own opinion of the values, each mistake brought to its place."""
     folder = document.path.absolute().parent
     try:
-        return ClusterConfig.model_validate(data, context={FOLDER: folder})
+        return ClusterConfig.model_validate(data, context={FOLDER: folder, FILES: files})
     except pydantic.ValidationError as error:
         for found in error.errors(include_url=False):
             location = tuple(part for part in found["loc"] if part != "[key]")
@@ -302,7 +306,8 @@ def _message(found: ErrorDetails, location: Location) -> str:
     if kind == "extra_forbidden":
         return f"unknown key; {_meant(str(location[-1]), _section(location[:-1]))}"
     if kind == "model_type" and _section(location) is SecretSource:
-        return "a secret does not stand here: say where it is, with file, env or command"
+        names = ", ".join(SecretSource.model_fields)
+        return f"a secret does not stand here: say where it is, with one of {names}"
     if kind == "string_pattern_mismatch":
         return PATTERNS[context["pattern"]]
     return _WORDS[kind].format(**context) if kind in _WORDS else found["msg"]

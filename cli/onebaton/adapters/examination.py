@@ -26,8 +26,9 @@ HOOKS = "/var/lib/one/remotes/hooks"
 _ROLES = ("leader", "follower")
 
 #: awk: prints each line of ``oned.conf`` behind the name of its statement, without comments,
-#: without surplus blanks, and without what may or must differ between machines.
-_STATEMENTS = r"""
+#: without surplus blanks, and without what may or must differ between machines; with ``whole``
+#: set, only the password is taken out, and what is left can be parsed.
+STATEMENTS = r"""
 /^[ \t\r]*(#|$)/ { next }
 {
   sub(/[ \t]#[^"]*$/, "")
@@ -37,10 +38,10 @@ depth <= 0 && match($0, /^ ?[A-Za-z0-9_]+ ?=/) {
   name = toupper(substr($0, RSTART, RLENGTH)); gsub(/[ =]/, "", name)
 }
 {
-  gsub(/(PASSWD|passwd) ?= ?("(\\"|[^"])*"|[^ ,\]"]*)/, "")
+  gsub(/[Pp][Aa][Ss][Ss][Ww][Dd] ?= ?("(\\"|[^"])*"|[^ ,\]"]*)/, whole ? "PASSWD = \"\"" : "")
   bare = $0; gsub(/"(\\"|[^"])*"/, "", bare)
   depth += gsub(/\[/, "", bare); depth -= gsub(/\]/, "", bare)
-  gsub(/(SERVER_ID|ELECTION_TIMEOUT_MS) ?= ?"?[-0-9]*"?/, "")
+  if (!whole) gsub(/(SERVER_ID|ELECTION_TIMEOUT_MS) ?= ?"?[-0-9]*"?/, "")
   print (name == "" ? "_" : name) "\t" $0
 }"""
 
@@ -99,7 +100,7 @@ done
 section /etc/one/monitord.conf NETWORK | coded network
 declare -A text=()
 while IFS=$'\\t' read -r name line; do text[$name]+="$line"$'\\n'; done < <(
-  awk {shlex.quote(_STATEMENTS)} "$conf" 2>/dev/null || true)
+  awk {shlex.quote(STATEMENTS)} "$conf" 2>/dev/null || true)
 for name in "${{!text[@]}}"; do
   echo "digest_$name=$(printf %s "${{text[$name]}}" | sha256sum | cut -c 1-16)"
 done

@@ -1,25 +1,19 @@
 """Front-end machines over ssh: the port ``FrontEnds`` on real nodes.
 
-Rooms of this house: :mod:`nodefacts` (what a node says of itself), :mod:`dbdump` (seeding),
-:mod:`raftlog` (shipping the log), :mod:`tablesums` (parity), :mod:`nodesecrets`, :mod:`nodeconfig`
-with :mod:`onedconf` (its grammar), :mod:`nodeunit` (starting, stopping, cutting off).
+Rooms of this house: :mod:`nodefacts` (what a node says of itself), :mod:`seeding` with its two
+ways, :mod:`raftlog` (shipping the log), :mod:`tablesums` (parity), :mod:`nodesecrets`,
+:mod:`nodeconfig` with :mod:`onedconf` (its grammar), :mod:`nodeunit` (starting, stopping, cutting
+off).
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from onebaton.adapters import (
-    dbdump,
-    nodeconfig,
-    nodefacts,
-    nodesecrets,
-    nodeunit,
-    raftlog,
-    tablesums,
-)
+from onebaton.adapters import nodeconfig, nodefacts, nodesecrets, nodeunit, raftlog, tablesums
 from onebaton.adapters.mariadb import SQL_FUNCTION, NodeDatabase, SessionDatabase
 from onebaton.adapters.nodeconfig import Renderer, ZoneSettings
 from onebaton.adapters.process import ProgramError
+from onebaton.adapters.seeding import Seeding
 from onebaton.adapters.ssh import Ssh
 from onebaton.config import DatabaseConfig, OnedConfig
 from onebaton.errors import (
@@ -49,6 +43,7 @@ class SshFrontEnds:
 
     :param render: renders ``templates/``.
     :param password: of the database's user; without one each node makes up its own.
+    :param seeding: the way a database takes from one node to others.
     """
 
     def __init__(
@@ -60,6 +55,7 @@ class SshFrontEnds:
         oned: OnedConfig,
         password: Secret | None,
         render: Renderer,
+        seeding: Seeding,
         reporter: Reporter,
         clock: Clock,
     ) -> None:
@@ -69,6 +65,7 @@ class SshFrontEnds:
         self._oned = oned
         self._password = password
         self._render = render
+        self._seeding = seeding
         self._reporter = reporter
         self._clock = clock
 
@@ -124,8 +121,7 @@ class SshFrontEnds:
 
     def seed(self, source: Host, targets: Sequence[Host], *, timeout_s: float) -> None:
         """See ``FrontEnds.seed``."""
-        name = self._database.name
-        dbdump.seed(self._ssh, self._reporter, name, source, targets, timeout_s=timeout_s)
+        self._seeding.seed(self._database.name, source, targets, timeout_s=timeout_s)
 
     def log_position(self, host: Host) -> LogPosition:
         """See ``FrontEnds.log_position``."""

@@ -85,6 +85,24 @@ def last(statements: Sequence[Statement], name: str) -> Statement | None:
     return next((found for found in reversed(statements) if found.name == name), None)
 
 
+def settings(text: str, *, file: str) -> dict[str, str]:
+    """What counts in a file: ``PORT``, or ``RAFT/LOG_RETENTION`` of a vector, with its value.
+
+    :raises ConfigSyntaxError: if the file cannot be read.
+    """
+    found: dict[str, str] = {}
+    statements = parse(text, file=file)
+    for name in {statement.name: None for statement in statements}:
+        counts = last(statements, name)
+        if counts is None:
+            continue
+        if counts.value is not None:
+            found[name] = counts.value.text
+        # The first of an attribute counts.
+        found |= {f"{name}/{key}": value.text for key, value in reversed(counts.attributes)}
+    return found
+
+
 def merge(packaged: str, managed: str) -> str:
     """A packaged ``oned.conf`` with the managed statements in place of its own.
 

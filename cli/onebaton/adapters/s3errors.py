@@ -17,81 +17,83 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class Words:
+    """What is wrong, going on from "cannot …: ", and the way out."""
+
     what: str
     way_out: str
 
 
-_DENIED = _Words(
+_DENIED = Words(
     "access is denied",
     "Allow the user or role of these keys s3:ListBucket on the bucket, and s3:GetObject, "
     "s3:PutObject and s3:DeleteObject on what is under the prefix (and the use of the key, with "
-    "s3.encryption aws:kms).",
+    "s3.encryption aws:kms). Seeds take s3:ListBucketVersions and s3:DeleteObjectVersion too.",
 )
-_BAD_KEYS = _Words(
+BAD_KEYS = Words(
     "the service does not know the keys, or no longer",
     "Renew the keys in the environment or the profile that AWS_PROFILE names.",
 )
-_NO_KEYS = _Words(
+NO_KEYS = Words(
     "there are no keys for it, or they cannot be had",
     "Give keys the way AWS programs take them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a "
     "profile (AWS_PROFILE), or the machine's role.",
 )
-_NO_BUCKET = _Words(
+_NO_BUCKET = Words(
     "there is no such bucket",
     "Create the bucket, best with versions, or correct `state` (and s3.endpoint_url) in "
     "cluster.yaml.",
 )
-_ELSEWHERE = _Words(
+_ELSEWHERE = Words(
     "the bucket is in another region",
     "Name the bucket's region: s3.region in cluster.yaml.",
 )
-_BUSY = _Words(
+_BUSY = Words(
     "the service is overloaded",
     "Wait a while, then run the same command again: it goes on with what is left.",
 )
-_BROKEN = _Words(
+_BROKEN = Words(
     "the service failed",
     "See how the store is doing, then run the same command again: it goes on with what is left.",
 )
-_CONTESTED = _Words(
+_CONTESTED = Words(
     "others write the same object all the time",
     "See who else works on this cluster, then run the same command again.",
 )
-_CLOCK = _Words("this machine's clock is wrong", "Set the clock, then run the same command again.")
-_LACKING = _Words(
+CLOCK = Words("this machine's clock is wrong", "Set the clock, then run the same command again.")
+_LACKING = Words(
     "the store lacks something that was asked for",
     "It needs conditional writes (AWS, current MinIO and Ceph have them). If it has no "
     "server-side encryption: s3.encryption: bucket in cluster.yaml.",
 )
-_BAD_KMS = _Words(
+_BAD_KMS = Words(
     "the encryption key cannot be used",
     "Correct s3.kms_key_id in cluster.yaml, or enable the key.",
 )
-_FOREIGN = _Words(
+_FOREIGN = Words(
     "the answer is none that S3 gives",
     "See that `state` and s3.endpoint_url in cluster.yaml name an S3-compatible service.",
 )
-_UNREACHED = _Words(
+_UNREACHED = Words(
     "the service cannot be reached",
     "See that it is up, and that `state` and s3.endpoint_url in cluster.yaml are right; then run "
     "the same command again.",
 )
-_CERTIFICATE = _Words(
+CERTIFICATE = Words(
     "the service's certificate is not trusted",
     "Name the file of its authority in the environment variable AWS_CA_BUNDLE.",
 )
-_NO_REGION = _Words("the region is not known", _ELSEWHERE.way_out)
+_NO_REGION = Words("the region is not known", _ELSEWHERE.way_out)
 
 #: By the service's error code; what is not here is told by its HTTP status.
 _CODES = {
     "AccessDenied": _DENIED,
     "AllAccessDisabled": _DENIED,
-    "InvalidAccessKeyId": _BAD_KEYS,
-    "SignatureDoesNotMatch": _BAD_KEYS,
-    "ExpiredToken": _BAD_KEYS,
-    "InvalidToken": _BAD_KEYS,
-    "RequestTimeTooSkewed": _CLOCK,
+    "InvalidAccessKeyId": BAD_KEYS,
+    "SignatureDoesNotMatch": BAD_KEYS,
+    "ExpiredToken": BAD_KEYS,
+    "InvalidToken": BAD_KEYS,
+    "RequestTimeTooSkewed": CLOCK,
     "NoSuchBucket": _NO_BUCKET,
     "PermanentRedirect": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
@@ -112,25 +114,27 @@ _STATUSES = {
     501: _LACKING,
     503: _BUSY,
 }
+#: The library's own errors where it finds no keys.
+NO_KEYS_KINDS: tuple[type[Exception], ...] = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.ProfileNotFound,
+    boto.ConfigNotFound,
+    boto.ConfigParseError,
+    boto.InvalidConfigError,
+    boto.SSOError,
+    boto.MetadataRetrievalError,
+)
 #: By the library's own errors, the first that fits.
-_KINDS: tuple[tuple[tuple[type[Exception], ...], _Words], ...] = (
+_KINDS: tuple[tuple[tuple[type[Exception], ...], Words], ...] = (
     (
-        (
-            boto.NoCredentialsError,
-            boto.PartialCredentialsError,
-            boto.CredentialRetrievalError,
-            boto.TokenRetrievalError,
-            boto.ProfileNotFound,
-            boto.ConfigNotFound,
-            boto.ConfigParseError,
-            boto.InvalidConfigError,
-            boto.SSOError,
-            boto.MetadataRetrievalError,
-        ),
-        _NO_KEYS,
+        NO_KEYS_KINDS,
+        NO_KEYS,
     ),
     ((boto.NoRegionError, boto.InvalidRegionError, boto.UnknownRegionError), _NO_REGION),
-    ((boto.SSLError,), _CERTIFICATE),
+    ((boto.SSLError,), CERTIFICATE),
     ((ResponseParserError,), _FOREIGN),
     ((boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError), _UNREACHED),
 )
@@ -179,7 +183,7 @@ def retries_of(error: ClientError) -> int:
     return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
 
 
-def _by_status(code: str, status: int) -> _Words:
+def _by_status(code: str, status: int) -> Words:
     if code.startswith("KMS."):
         return _BAD_KMS
     return _STATUSES.get(status, _BROKEN if status >= 500 else _FOREIGN)

@@ -4,23 +4,16 @@ A write of S3 is whole or was never there, and what was written is read by every
 on. ``create`` and ``replace`` are conditional writes (``If-None-Match: *``, ``If-Match``); a
 store that takes them and does not heed them would let two runs hold the lock, so it is tried
 before the first of them.
-
-Keys (access key and secret) come from boto3's own chain alone. Neither they nor a text of the
-service's get into a message: only its error's code does.
 """
 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     IncompleteReadError,
     ReadTimeoutError,
@@ -28,18 +21,15 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from onebaton.adapters.bounded import within
-from onebaton.adapters.s3errors import code_of, retries_of, status_of, told
+from onebaton.adapters.s3errors import code_of, retries_of, status_of
+from onebaton.adapters.s3service import USUAL, Patience, S3Service
 from onebaton.adapters.store import parts_of
 from onebaton.config import S3Config
-from onebaton.errors import RefusedError, UnavailableError
-from onebaton.fields import bucket_and_prefix
+from onebaton.errors import RefusedError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef, PutObjectRequestTypeDef
-
-T = TypeVar("T")
 
 #: The object that conditional writes are tried on; no key starts with a dot.
 PROOF = ".conditional-writes"
@@ -53,44 +43,25 @@ WRITER = "onebaton-write"
 CONFLICT_PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a call may take, and how often it is tried.
-
-    :param connect_s: one connection.
-    :param read_s: one wait for the service's next bytes.
-    :param attempts: tries in all, of what may be tried again: throttling, 5xx, no answer.
-    """
-
-    connect_s: float = 3.0
-    read_s: float = 5.0
-    attempts: int = 5
-
-
 class S3Store:
     """The port ``Store`` on ``s3://bucket/prefix``, one object a key.
 
     :param place: ``s3://bucket/prefix``.
     """
 
-    def __init__(self, place: str, config: S3Config, *, patience: Patience = Patience()) -> None:
-        self._place = place
-        self._bucket, prefix = bucket_and_prefix(place)
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._config = config
-        self._patience = patience
+    def __init__(self, place: str, config: S3Config, *, patience: Patience = USUAL) -> None:
+        self._service = S3Service(place, config, patience=patience)
+        self._bucket = self._service.bucket
+        self._prefix = self._service.prefix
         self._proving = threading.Lock()
-        self._making = threading.Lock()
-        self._made: S3Client | None = None
         self._proven = False
-        self._deadline = threading.local()
 
     def read(self, key: str) -> bytes | None:
         """The content, ``None`` if there is none.
 
         :raises UnavailableError: if the store does not give it.
         """
-        found = self._call("read", key, partial(self._get, self._name(key)))
+        found = self._service.call("read", key, partial(self._get, self._name(key)))
         return None if found is None else found[0]
 
     def write(self, key: str, content: bytes) -> None:
@@ -99,7 +70,7 @@ class S3Store:
         :raises UnavailableError: if the store does not take it.
         """
         request = self._request(self._name(key), content)
-        self._call("write", key, partial(_put, request))
+        self._service.call("write", key, partial(_put, request))
 
     def create(self, key: str, content: bytes) -> bool:
         """Write only if there is nothing yet: of several writers exactly one succeeds.
@@ -111,7 +82,7 @@ class S3Store:
         request = self._request(self._name(key), content)
         request["IfNoneMatch"] = "*"
         self._prove()
-        return self._call("write", key, partial(_put, request))
+        return self._service.call("write", key, partial(_put, request))
 
     def replace(self, key: str, expected: bytes, content: bytes) -> bool:
         """Write only if ``expected`` is what is there: of several writers one succeeds.
@@ -122,11 +93,11 @@ class S3Store:
         """
         request = self._request(self._name(key), content)
         self._prove()
-        found = self._call("read", key, partial(self._get, request["Key"]))
+        found = self._service.call("read", key, partial(self._get, request["Key"]))
         if found is None or found[0] != expected:
             return False
         request["IfMatch"] = found[1]
-        return self._call("write", key, partial(_put, request))
+        return self._service.call("write", key, partial(_put, request))
 
     def delete(self, key: str) -> None:
         """Remove it; no error if there is none.
@@ -134,7 +105,7 @@ class S3Store:
         :raises UnavailableError: if the store does not remove it.
         """
         name = self._name(key)
-        self._call("remove", key, lambda c: c.delete_object(Bucket=self._bucket, Key=name))
+        self._service.call("remove", key, lambda c: c.delete_object(Bucket=self._bucket, Key=name))
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that start with ``prefix``, sorted.
@@ -145,7 +116,7 @@ class S3Store:
         token: str | None = None
         while True:
             # Each page has the whole time: a long journal has many.
-            names, token = self._call("list", prefix, partial(self._page, prefix, token))
+            names, token = self._service.call("list", prefix, partial(self._page, prefix, token))
             found += [name.removeprefix(self._prefix) for name in names]
             if token is None:
                 break
@@ -161,15 +132,16 @@ class S3Store:
             "Body": content,
             "Metadata": {WRITER: secrets.token_hex(16)},
         }
-        if self._config.encryption != "bucket":
-            request["ServerSideEncryption"] = self._config.encryption
-        if self._config.kms_key_id is not None:
-            request["SSEKMSKeyId"] = self._config.kms_key_id
+        config = self._service.config
+        if config.encryption != "bucket":
+            request["ServerSideEncryption"] = config.encryption
+        if config.kms_key_id is not None:
+            request["SSEKMSKeyId"] = config.kms_key_id
         return request
 
     def _get(self, name: str, client: "S3Client") -> tuple[bytes, str] | None:
         """Content and entity tag."""
-        tries = self._patience.attempts
+        tries = self._service.patience.attempts
         while True:
             tries -= 1
             try:
@@ -209,10 +181,10 @@ class S3Store:
         with self._proving:
             if self._proven:
                 return
-            ignored = self._call("write", PROOF, self._ignored)
+            ignored = self._service.call("write", PROOF, self._ignored)
             if ignored:
                 raise RefusedError(
-                    f"the store of {self._place} does not heed conditional writes",
+                    f"the store of {self._service.place} does not heed conditional writes",
                     details=[f"it wrote over an object in spite of {' and '.join(ignored)}"],
                     resolution="Two runs could hold the lock at the same time. Take a store that "
                     "has conditional writes (AWS, current MinIO and Ceph do), or a folder as "
@@ -232,71 +204,6 @@ class S3Store:
         wrote_over = written("IfNoneMatch", "*") and written("IfNoneMatch", "*")
         found = {"If-None-Match": wrote_over, "If-Match": written("IfMatch", NO_TAG)}
         return tuple(header for header, ignored in found.items() if ignored)
-
-    def _call(self, verb: str, key: str, work: "Callable[[S3Client], T]") -> T:
-        """What the work gives, within the deadline.
-
-        :raises UnavailableError: if it fails.
-        """
-        at = time.monotonic() + self._config.timeout_s
-
-        def bounded() -> T:
-            self._deadline.at = at
-            return work(self._client())
-
-        where = f"{self._place}/{key}"
-        try:
-            return within(self._config.timeout_s, bounded, name="s3")
-        except TimeoutError:
-            raise UnavailableError(
-                f"cannot {verb} {where}: no whole answer within {self._config.timeout_s:g} s",
-                details=[f"bucket {self._bucket} at {self._service}"],
-                resolution="See that the store can be reached from here and is not overloaded "
-                "(`state` and `s3` in cluster.yaml), then run the same command again.",
-            ) from None
-        except (ClientError, BotoCoreError, ResponseParserError) as error:
-            raise told(error, verb, where, self._bucket, self._service) from None
-
-    @property
-    def _service(self) -> str:
-        return self._config.endpoint_url or "AWS"
-
-    def _client(self) -> "S3Client":
-        """Made within the first call's deadline: looking for keys may ask the network."""
-        with self._making:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
-
-    def _make(self) -> "S3Client":
-        client = client_of(self._config, self._patience)
-        client.meta.events.register("before-send.s3", self._in_time)
-        return client
-
-    def _in_time(self, **_: object) -> None:
-        """Keep a call that was given up from being tried again."""
-        if time.monotonic() >= self._deadline.at:
-            raise TimeoutError
-
-
-def client_of(config: S3Config, patience: Patience = Patience()) -> "S3Client":
-    """A client of the store; keys come from boto3's own chain."""
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=config.endpoint_url,
-        region_name=config.region,
-        config=Config(
-            connect_timeout=min(patience.connect_s, config.timeout_s),
-            read_timeout=min(patience.read_s, config.timeout_s),
-            retries={"mode": "standard", "total_max_attempts": patience.attempts},
-            # A store beside OpenNebula rarely has a DNS name for each bucket.
-            s3={"addressing_style": "auto" if config.endpoint_url is None else "path"},
-            # Older S3-compatible stores refuse the checksums that AWS takes; without one
-            # the signature covers the content.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
 
 
 def _put(request: "PutObjectRequestTypeDef", client: "S3Client") -> bool:

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onebaton.adapters import process
-from onebaton.config import SecretSource
+from onebaton.config import SecretsConfig, SecretSource
 from onebaton.errors import ConfigError, DeadlineError, UnavailableError
 from onebaton.model import Secret
 from onebaton.ports import Reporter
 
+USUAL = SecretsConfig()
 #: A command may ask a vault over the network, and no more.
 COMMAND_TIMEOUT_S = 60.0
 
@@ -25,20 +26,33 @@ def resolve(
     key: str,
     reporter: Reporter,
     environ: Mapping[str, str] | None = None,
+    aws: SecretsConfig = USUAL,
 ) -> Secret:
     """The secret: the first line of what its source holds.
 
     :param key: the configuration's key, for messages, e.g. ``zone.credentials.password``.
     :param environ: by default this process's environment.
+    :param aws: how AWS is asked.
     :raises ConfigError: if there is nothing, or the source cannot be read.
-    :raises UnavailableError: if the command cannot be started.
-    :raises DeadlineError: if the command does not end in time.
+    :raises UnavailableError: if the command cannot be started, or AWS does not give it.
+    :raises DeadlineError: if the command or AWS does not end in time.
     """
     if source.file is not None:
         place, text = f"the file {source.file}", _from_file(source.file, key, reporter)
     elif source.env is not None:
         place = f"the environment variable {source.env}"
         text = (os.environ if environ is None else environ).get(source.env, "")
+    elif source.ssm is not None:
+        # Imported where it is used: the library is large.
+        from onebaton.adapters.aws_secrets import from_parameter_store
+
+        place = f"the parameter {source.ssm}"
+        text = from_parameter_store(source.ssm, key=key, config=aws)
+    elif source.secretsmanager is not None:
+        from onebaton.adapters.aws_secrets import from_secrets_manager
+
+        place = f"the secret {source.secretsmanager}"
+        text = from_secrets_manager(source.secretsmanager, key=key, config=aws)
     else:
         words = source.command or ()
         place, text = f"the output of {words[0]}", _from_command(words, key)

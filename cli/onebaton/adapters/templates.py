@@ -1,14 +1,18 @@
 """Jinja2, strict: a variable that nobody gave is an error with a place, not an empty string."""
 
 import json
+import re
 import traceback
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2
 
 from onebaton.adapters.parts import part
 from onebaton.errors import ConfigError
+
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>|#~]")
 
 
 class Templates:
@@ -19,17 +23,23 @@ class Templates:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or part("templates")
-        # What is rendered are configuration files and HCL, never HTML: escaping would break
-        # them. Values are quoted where they are used, by the filter ``hcl``.
+        # Escaping is for HTML; it would break configuration files and HCL. There, values are
+        # quoted where they are used, by filters.
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self._folder),
             undefined=jinja2.StrictUndefined,
-            autoescape=False,  # noqa: S701 - see above
+            autoescape=jinja2.select_autoescape(("html.j2",), default=False),
             keep_trailing_newline=True,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters["hcl"] = hcl
+        self._environment.filters |= {
+            "hcl": hcl,
+            "md": markdown,
+            "moment": moment,
+            "of_day": of_day,
+            "seconds": seconds,
+        }
 
     def render(self, name: str, variables: Mapping[str, object]) -> str:
         """A template's text.
@@ -57,6 +67,19 @@ class Templates:
                 resolution="Install onebaton anew.",
             ) from error
 
+    def text(self, name: str) -> str:
+        """A file that is taken as it is.
+
+        :param name: path below ``templates/``, e.g. ``pipelines/scripts/plan.sh``.
+        :raises ConfigError: if it is missing.
+        """
+        try:
+            return (self._folder / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"there is no file {self._folder / name}", resolution="Install onebaton anew."
+            ) from error
+
     def _place(self, name: str, error: jinja2.UndefinedError) -> str:
         """Template and line; Jinja2 leaves them in the traceback only."""
         inside = [
@@ -70,3 +93,39 @@ class Templates:
 def hcl(value: object) -> str:
     """A string, number, boolean or list of them as HCL2, nothing in it interpolated."""
     return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+
+
+def markdown(value: object) -> str:
+    """A text in Markdown, also in a table's cell: nothing in it is markup."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(str(value).split()))
+
+
+def moment(at: float) -> str:
+    """``2026-11-22 14:15:00``, UTC.
+
+    :param at: seconds since the epoch.
+    """
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def of_day(at: float | None, ms: bool = False) -> str:
+    """``14:15:00``, UTC; a dash where there is none.
+
+    :param at: seconds since the epoch.
+    :param ms: with milliseconds.
+    """
+    if at is None:
+        return "-"
+    text = datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")
+    return text[:-3] if ms else text[:-7]
+
+
+def seconds(lasts_s: float | None) -> str:
+    """``4.1 s``, ``2 min 05 s`` from a hundred seconds on; a dash where there is none."""
+    if lasts_s is None:
+        return "-"
+    if lasts_s < 100:
+        return f"{lasts_s:.1f} s"
+    minutes, rest = divmod(round(lasts_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

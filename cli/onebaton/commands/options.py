@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from onebaton.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
+    from onebaton.config import Stage
     from onebaton.wiring import Options
 
 Config = Annotated[
@@ -51,6 +52,10 @@ Cut = Annotated[
     typer.Option(
         "--cut", help="How a change of the database schema is carried out, not `rollout.cut`."
     ),
+]
+Until = Annotated[
+    Literal["provisioned", "prepared", "held", "cut", "joined", "handed-over", "retired"] | None,
+    typer.Option("--until", metavar="STAGE", help="Stop after this stage, with status 0."),
 ]
 AcceptLoss = Annotated[
     list[str] | None,
@@ -94,6 +99,7 @@ def opened(
     accept_loss: Sequence[str] | None = None,
     node: str | None = None,
     clone: str | None = None,
+    until: "Stage | None" = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
     from onebaton.ui.console import open_reporter
@@ -110,6 +116,7 @@ def opened(
             accepted=tuple(accept_loss or ()),
             node=node,
             clone=clone,
+            until=until,
         )
 
 

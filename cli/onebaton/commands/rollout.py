@@ -1,6 +1,9 @@
 """``onebaton rollout``."""
 
+import typer
+
 from onebaton.commands import options as o
+from onebaton.errors import Status
 
 app = o.new_app()
 
@@ -13,6 +16,7 @@ def rollout(
     version: o.Version = None,
     cut: o.Cut = None,
     accept_loss: o.AcceptLoss = None,
+    until: o.Until = None,
     state: o.State = None,
     break_lock: o.BreakLock = False,
     plain: o.Plain = None,
@@ -23,7 +27,7 @@ def rollout(
 
     Where the database schema changes, the zone is cut over as a rehearsal proved it, and the old
     generation is kept until `onebaton finalize`. It can be stopped with ^C and killed at any
-    moment: run it again, and it goes on."""
+    moment: run it again, and it goes on. The status is 3 if it waits for `onebaton continue`."""
     from onebaton import wiring
     from onebaton.ui.output import show
 
@@ -37,6 +41,8 @@ def rollout(
         break_lock=break_lock,
         cut=cut,
         accept_loss=accept_loss,
+        until=until,
     ) as options:
         report = wiring.rollout(options)
     show(report, as_json=json)
+    raise typer.Exit(Status.CHANGES_PENDING if report.ending == "waiting" else Status.OK)

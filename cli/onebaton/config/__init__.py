@@ -15,7 +15,16 @@ from onebaton.config.image import ImageConfig, RepositoryConfig
 from onebaton.config.platform import PodmanPlatform
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
 from onebaton.config.section import SecretSource, Section
-from onebaton.config.storage import S3Config
+from onebaton.config.stages import (
+    Event,
+    HooksConfig,
+    NotifyConfig,
+    SoakStage,
+    Stage,
+    StagesConfig,
+)
+from onebaton.config.storage import S3Config, SecretsConfig, SeedConfig
+from onebaton.config.windows import Window
 from onebaton.config.zone import (
     Credentials,
     DatabaseConfig,
@@ -35,10 +44,13 @@ __all__ = [
     "Credentials",
     "Cut",
     "DatabaseConfig",
+    "Event",
     "Fence",
     "Gates",
+    "HooksConfig",
     "ImageConfig",
     "NetworkConfig",
+    "NotifyConfig",
     "OnedConfig",
     "PodmanPlatform",
     "ProbeConfig",
@@ -46,10 +58,16 @@ __all__ = [
     "RolloutConfig",
     "S3Config",
     "SecretSource",
+    "SecretsConfig",
     "Section",
+    "SeedConfig",
+    "SoakStage",
     "SshConfig",
+    "Stage",
+    "StagesConfig",
     "Timeouts",
     "VipConfig",
+    "Window",
     "ZoneConfig",
 ]
 
@@ -68,6 +86,10 @@ class ClusterConfig(Section):
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
     oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
     rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
+    stages: StagesConfig = Field(
+        default=StagesConfig(), description="Where a rollout waits, and for whom."
+    )
+    notify: NotifyConfig = Field(default=NotifyConfig(), description="Who is told of a rollout.")
     state: str = Field(
         default=DEFAULT_STATE,
         min_length=1,
@@ -80,7 +102,13 @@ class ClusterConfig(Section):
         description="Folder of what stays on this machine: known ssh host keys, work folders of "
         "podman, Terraform and the bake. If left out, the state's own, or .onebaton beside S3.",
     )
-    s3: S3Config = Field(default=S3Config(), description="The object store, if state is in one.")
+    s3: S3Config = Field(
+        default=S3Config(), description="The object store, if state or seed.bucket is in one."
+    )
+    seed: SeedConfig = Field(default=SeedConfig(), description="The way that seeds take.")
+    secrets: SecretsConfig = Field(
+        default=SecretsConfig(), description="How AWS is asked for secrets."
+    )
     clones: ClonesConfig | None = Field(
         default=None, description="Fenced copies of the zone (`onebaton clone`)."
     )
@@ -100,6 +128,11 @@ class ClusterConfig(Section):
         if value is None and "://" in info.data.get("state", ""):
             value = DEFAULT_STATE
         return value if value is None else str(under_folder(value, info) or value)
+
+    @property
+    def seed_place(self) -> str:
+        """What seeds pass through, where ``seed.via`` is s3."""
+        return self.seed.bucket or self.state
 
     @property
     def local_folder(self) -> Path:

@@ -65,9 +65,11 @@ Cut = Literal["auto", "stand-by", "plain"]
 class RolloutConfig(Section):
     """How a generation is replaced."""
 
-    strategy: Literal["surge", "one-by-one"] = Field(
+    strategy: Literal["surge", "one-by-one", "swap"] = Field(
         default="surge",
-        description="surge: all new nodes at once; one-by-one: one surplus node at most.",
+        description="surge: all new nodes at once; one-by-one: one surplus node at most; swap: "
+        "each new node takes its predecessor's address, name and server id, with one healthy "
+        "server less meanwhile.",
     )
     steered_election_timeout_ms: int = Field(
         default=1000,

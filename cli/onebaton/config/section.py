@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from onebaton.fields import FilePath
+from onebaton.fields import FilePath, ParameterName, SecretName
 
 
 class Section(BaseModel):
@@ -20,7 +20,7 @@ class Section(BaseModel):
 
 
 class SecretSource(Section):
-    """Where a secret comes from: exactly one of a file, an environment variable, a command.
+    """Where a secret comes from: exactly one of a file, an environment variable, a command, AWS.
 
     Its first line is the secret.
     """
@@ -36,9 +36,19 @@ class SecretSource(Section):
         description="Program and its arguments, run without a shell, that prints the secret.",
     )
 
+    ssm: ParameterName | None = Field(
+        default=None,
+        description="Name or ARN of a parameter in AWS SSM's Parameter Store; it is decrypted.",
+    )
+    secretsmanager: SecretName | None = Field(
+        default=None,
+        description="Name or ARN of a secret in AWS Secrets Manager, with #KEY behind it where the "
+        "secret is a JSON object.",
+    )
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [name for name in ("file", "env", "command") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("give exactly one of file, env, command")
+        names = type(self).model_fields
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            raise ValueError(f"give exactly one of {', '.join(names)}")
         return self

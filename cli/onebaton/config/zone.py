@@ -17,6 +17,7 @@ from onebaton.fields import (
     Seconds,
     Subnet,
     UserName,
+    files_are_here,
     require_file,
 )
 from onebaton.model import Vip
@@ -85,7 +86,7 @@ class SshConfig(Section):
     @field_validator("key")
     @classmethod
     def _public_half(cls, value: Path, info: ValidationInfo) -> Path:
-        if isinstance(info.context, dict):
+        if files_are_here(info):
             require_file(value.with_name(f"{value.name}.pub"))
         return value
 

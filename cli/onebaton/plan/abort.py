@@ -16,10 +16,14 @@ generation is touched.
 
 It is planned from the world alone: killed anywhere, what is left is the rest of the plan. Until
 the first old server is retired a rollout can go back and forth.
+
+A swap leaves no old generation beside the new one: it goes back by another swap
+(:func:`plan_swap_back`), with the invariants of :mod:`onebaton.plan.swapping`.
 """
 
 from collections.abc import Iterator
 
+from onebaton.errors import RefusedError
 from onebaton.model import Member, Node, NodeState, PriorPhase, World
 from onebaton.plan.actions import Destroy, Fence, Plan, Retire
 from onebaton.plan.findings import Finding, refuse_if_any
@@ -27,12 +31,16 @@ from onebaton.plan.gates import (
     enabled,
     is_parked,
     machines_seen,
+    not_older,
+    not_revoked,
     one_leader,
     one_vip,
     quorum_holds,
+    require_open,
 )
 from onebaton.plan.lookahead import look_ahead
 from onebaton.plan.places import no_strays
+from onebaton.plan.roll import next_action as swap_action
 from onebaton.plan.roll import require_bearable
 from onebaton.plan.rules import Choice
 from onebaton.plan.scene import Scene
@@ -55,6 +63,42 @@ def plan_abort(given_up: Wanted, world: World) -> Plan:
         return Plan()
     refuse_if_any(given_up.zone, [*_findings(scene)], again="onebaton abort")
     return Plan(tuple(look_ahead(scene, next_action, require_bearable)))
+
+
+def plan_swap_back(former: Wanted, world: World) -> Plan:
+    """What is left to do until a half-done swap is undone: a swap to the image that it began with.
+
+    Nothing of that image was kept beside the new machines, so there is no other way back, and it
+    is safe whenever a swap is: whoever leads, and however many were swapped.
+
+    :param former: the zone on that image (:func:`former_digest`), which may be older, or revoked
+        since, and with the digest that is given up.
+    :raises RefusedError: if a gate is shut, or if the quorum would not hold all the way.
+    """
+    scene = Scene.of(former, world)
+    refuse_if_any(former.zone, [*no_cut_over(scene)], again="onebaton abort")
+    require_open(scene, but=(not_older, not_revoked), again="onebaton abort")
+    return Plan(tuple(look_ahead(scene, swap_action, require_bearable)))
+
+
+def former_digest(given_up: Wanted, world: World) -> str:
+    """Digest of the image that a half-done swap began with: that of the machines it left.
+
+    :param given_up: what the swap was to reach.
+    :raises RefusedError: if there is no such machine any more, or they are of several images.
+    """
+    found = {m.node.spec.image_digest for m in world.members if m.node is not None}
+    former = found - {given_up.image.digest}
+    if len(former) != 1:
+        image = given_up.image
+        raise RefusedError(
+            f"every server runs {image.version} from {image.name}"
+            if not former
+            else "the servers run several images besides the one that is given up",
+            details=[*sorted(former)] or ["no machine is left of the image that it began with"],
+            resolution=GO_ON,
+        )
+    return former.pop()
 
 
 def next_action(scene: Scene) -> Choice | None:

@@ -188,6 +188,24 @@ class Unpark:
 
 
 @dataclass(frozen=True, slots=True)
+class Swap:
+    """Stop a server that does not lead; let a new machine take the place of its machine.
+
+    It stays listed under its id, and is seeded and joined next. May find it stopped already.
+
+    :param node: the new machine, of the old one's name and address.
+    """
+
+    server: Server
+    node: NodeSpec
+
+    @property
+    def id(self) -> str:
+        """``swap:1:z-a2``: id of the server, name of both machines."""
+        return f"swap:{self.server.id}:{self.node.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Restore:
     """Write the usual election timeout into the configuration, without a restart.
 
@@ -313,6 +331,7 @@ Action = (
     | HandOver
     | Park
     | Unpark
+    | Swap
     | Restore
     | Destroy
     | Prepare

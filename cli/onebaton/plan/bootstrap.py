@@ -19,7 +19,7 @@ from onebaton.plan.actions import Found, Join, Plan
 from onebaton.plan.findings import Finding, refuse_if_any
 from onebaton.plan.gates import enabled, is_parked, standalone
 from onebaton.plan.lookahead import look_ahead
-from onebaton.plan.places import seeds_replaceable, stray
+from onebaton.plan.places import seeds_replaceable, stray, strays
 from onebaton.plan.roll import heal_member, prepare_and_join, refresh
 from onebaton.plan.rules import Choice, Rule, first_of, provision, source_name
 from onebaton.plan.scene import Scene
@@ -123,7 +123,7 @@ def _gates(scene: Scene) -> Iterator[Finding]:
     yield from (is_parked(member) for member in scene.world.members if parked(member))
     yield from seeds_replaceable(scene)
     founding = scene.targets[:1] if not scene.world.members else ()
-    for node in scene.strays:
+    for node in strays(scene):
         # Before it is listed, the first server runs alone; no other does.
         if node.spec.name not in {spec.name for spec in founding}:
             yield stray(node)

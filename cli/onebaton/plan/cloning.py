@@ -17,6 +17,9 @@ from onebaton.model import Health, Member, World
 #: Name of the file with a clone's configuration, in its folder, and of the one with its password.
 CONFIG_FILE = "cluster.yaml"
 PASSWORD_FILE = "oneadmin_password"  # noqa: S105 - a file's name
+#: Sections that a clone's own file does not have: who is told and asked of production's rollouts,
+#: and a way of seeds that its machines, behind the fence, could not take.
+NOT_ITS_OWN = frozenset({"clones", "clone", "stages", "notify", "seed"})
 #: What listens on front-ends besides the API and sshd: OneFlow, FireEdge, the monitor, OneGate,
 #: Sunstone (notes, "Ports").
 SERVICE_PORTS = (2474, 2616, 4124, 5030, 9869)
@@ -82,7 +85,7 @@ def derived(production: ClusterConfig, clone: Clone, folder: PurePath) -> dict[s
 
     :param folder: where it will be; what stays on this machine is beside it.
     """
-    data = production.model_dump(mode="json", exclude_none=True, exclude={"clones", "clone"})
+    data = production.model_dump(mode="json", exclude_none=True, exclude=set(NOT_ITS_OWN))
     subnet = IPv4Network(clone.subnet)
     places = layout(subnet, clone.size)
     image = {key: value for key, value in data["image"].items() if key != "channel"}

@@ -24,6 +24,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Transition,
     Unpark,
 )
@@ -52,7 +53,11 @@ def describe_roll(wanted: Wanted, world: World, plan: Plan) -> PlanView:
     else:
         reason = "every server is on the wanted image, and nothing else is left"
     view = _view(wanted, world, plan, f"roll zone {wanted.zone}", reason)
-    return replace(view, reason=f"{reason}{_rolled_in_clone(scene)}", warnings=kept)
+    return replace(
+        view,
+        reason=f"{reason}{_rolled_in_clone(scene)}",
+        warnings=(*_swap_warnings(plan), *kept),
+    )
 
 
 def _rolled_in_clone(scene: Scene) -> str:
@@ -64,6 +69,16 @@ def _rolled_in_clone(scene: Scene) -> str:
         f"; carried out in the clone {found.clone} {duration(found.age_s)} ago ({found.kept_as}): "
         f"{found.measured_s:.1f} s without writes"
     )
+
+
+def _swap_warnings(plan: Plan) -> Iterator[str]:
+    """What stays the same but for this."""
+    names = [action.node.name for action in plan.actions if isinstance(action, Swap)]
+    if names:
+        yield (
+            f"the new machines of {', '.join(names)} have the old names and addresses, and other "
+            "ssh host keys: who remembers those (known_hosts) has to forget them"
+        )
 
 
 def describe_bootstrap(wanted: Wanted, world: World | None, plan: Plan) -> PlanView:
@@ -189,6 +204,11 @@ def what(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one sentence an act
             return f"park server {server.id} ({server.name}): stopped and masked, still listed"
         case Unpark(server=server):
             return f"bring server {server.id} ({server.name}) back into service"
+        case Swap(server=server, node=node):
+            return (
+                f"swap server {server.id} ({server.name}): stop it, and make its machine anew "
+                f"from {node.image}"
+            )
         case Restore(node=node):
             return f"restore the election timeout of {node}"
         case Destroy(names=names):

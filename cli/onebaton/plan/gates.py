@@ -19,7 +19,7 @@ from onebaton.plan.places import (
     seeds_replaceable,
 )
 from onebaton.plan.scene import Scene
-from onebaton.plan.seen import parked
+from onebaton.plan.seen import parked, put_away
 from onebaton.plan.versions import version_key
 
 Gate = Callable[[Scene], Iterator[Finding]]
@@ -118,7 +118,7 @@ def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
     if scene.awaited is not None:
         return
     for member in scene.down:
-        if member is busy_with or parked(member):
+        if member is busy_with or member in scene.exchanged or parked(member):
             continue
         # Without any leader nobody is caught up; that is said once, by its own gate.
         if scene.leader is None and member.raft is not None:
@@ -128,8 +128,11 @@ def unhealthy(scene: Scene) -> Iterator[tuple[Member, Finding]]:
             Finding(
                 f"server {member.server.id} ({member.server.name}) is {_standing(member, scene)}",
                 member.problem or _evidence(member),
-                "A roll begins and goes on with healthy servers only: repair it, or take it out of "
-                "the zone for good, stopped and masked first.",
+                "To be swapped it was stopped, and may be started again (`systemctl unmask --now "
+                "opennebula`)."
+                if scene.swaps and put_away(member)
+                else "A roll begins and goes on with healthy servers only: repair it, or take it "
+                "out of the zone for good, stopped and masked first.",
             ),
         )
 
@@ -308,7 +311,8 @@ def steering(scene: Scene) -> Iterator[Finding]:
 def log_window(scene: Scene) -> Iterator[Finding]:
     """A seed is good only as long as the leader still holds every record after it."""
     settings, limits = scene.world.settings, scene.wanted.limits
-    if settings is None or all(scene.is_seeded(spec) for spec in scene.targets):
+    seeded = (scene.node_of(spec) is not None and scene.is_seeded(spec) for spec in scene.targets)
+    if settings is None or all(seeded):
         return
     budget = limits.log_window_share * settings.log_retention
     expected = scene.world.records_per_second * limits.expected_seed_s
@@ -335,7 +339,8 @@ def secrets_seen(scene: Scene) -> Iterator[Finding]:
 def large_enough(scene: Scene) -> Iterator[Finding]:
     """With two voters both are needed: one cannot be stopped without losing the zone."""
     listed, wanted = len(scene.world.members), scene.wanted.size
-    if scene.growing:
+    if scene.growing or scene.swaps:
+        # What a swap needs is said with its places.
         return
     if min(listed, wanted) == 1 and (scene.old or listed != wanted):
         yield Finding(

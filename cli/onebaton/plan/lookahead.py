@@ -26,6 +26,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Transition,
     Unpark,
 )
@@ -70,7 +71,9 @@ def worst_moment(  # noqa: PLR0911 - one case an action
             return quorum if listed else quorum.adding()
         case Refresh():
             return quorum.stopping()
-        case Retire(server=server) | Fence(server=server) | Park(server=server):
+        case (
+            Retire(server=server) | Fence(server=server) | Park(server=server) | Swap(server=server)
+        ):
             down = any(m.server.id == server.id for m in scene.down)
             return quorum if down else quorum.stopping()
         case HandOver():

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
-from onebaton.model import Node, NodeState, machine_of
+from onebaton.model import AheadStage, Node, NodeState, machine_of
 from onebaton.plan.findings import Finding
 from onebaton.plan.scene import Scene
+from onebaton.plan.seen import stage_of
+from onebaton.plan.swapping import in_place
 
 GIVE_UP_OR_TAKE_BACK = (
     "Make the cut-over final (`onebaton finalize`), or take it back (`onebaton rollback`)."
@@ -12,8 +14,14 @@ GIVE_UP_OR_TAKE_BACK = (
 
 
 def places_free(scene: Scene) -> Iterator[Finding]:
-    """Names and addresses of the new nodes belong to nobody else in the zone."""
+    """Names and addresses of the new nodes belong to nobody else in the zone.
+
+    Those of a swap belong to the machines whose places they take.
+    """
     yield from places_kept(scene)
+    if scene.swaps:
+        yield from in_place(scene)
+        return
     wanted = scene.wanted
     if len(scene.targets) < wanted.size:
         yield Finding(
@@ -39,12 +47,30 @@ def places_free(scene: Scene) -> Iterator[Finding]:
                 )
 
 
+def strays(scene: Scene) -> tuple[Node, ...]:
+    """Nodes outside of the zone where ``oned`` runs, and may be elected.
+
+    The second server of a zone that was cut over is started before it is listed, and waits.
+    """
+    listed = {m.server.address for m in scene.world.members}
+    if scene.second is not None:
+        listed.add(scene.second.address)
+    return tuple(
+        node
+        for node in scene.world.nodes
+        if node.spec.address not in listed
+        and (facts := scene.world.node_facts.get(node.spec.name)) is not None
+        and facts.oned_active
+        and stage_of(facts) is not AheadStage.HELD
+    )
+
+
 def no_strays(scene: Scene) -> Iterator[Finding]:
     """A server that runs outside of the zone topples its leader.
 
     One of the generation that a cut-over left would take writes of its own besides.
     """
-    for node in scene.strays:
+    for node in strays(scene):
         yield stray(node)
     prior = scene.world.prior
     ours = {node.spec.address for node in scene.world.nodes}

@@ -5,7 +5,7 @@ action and plans anew from what it sees. Ids of servers that have yet to join st
 ones the leader will give, and never leave this package.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -42,6 +42,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Unpark,
 )
 from onebaton.plan.scene import Scene
@@ -55,7 +56,7 @@ def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911, PLR0912 - on
     """The world as it will be seen once ``action`` is done and verified."""
     match action:
         case Provision():
-            return _provision(scene, action)
+            return _provision(scene, scene.world, action.nodes)
         case Found():
             return _found(scene, action)
         case Seed():
@@ -74,6 +75,8 @@ def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911, PLR0912 - on
             return _park(scene, action)
         case Unpark():
             return _unpark(scene, action)
+        case Swap():
+            return _swap(scene, action)
         case Restore():
             return _restore(scene, action)
         case Destroy():
@@ -92,14 +95,13 @@ def after(scene: Scene, action: Action) -> World:  # noqa: PLR0911, PLR0912 - on
             assert_never(action)
 
 
-def _provision(scene: Scene, action: Provision) -> World:
-    world = scene.world
-    names = {spec.name for spec in action.nodes}
+def _provision(scene: Scene, world: World, specs: Sequence[NodeSpec]) -> World:
+    names = {spec.name for spec in specs}
     nodes = {node.spec.name: node for node in world.nodes}
-    nodes |= {spec.name: Node(spec, NodeState.RUNNING, SOME_MACHINE) for spec in action.nodes}
-    addresses = {spec.address for spec in action.nodes}
+    nodes |= {spec.name: Node(spec, NodeState.RUNNING, SOME_MACHINE) for spec in specs}
+    addresses = {spec.address for spec in specs}
     listed = {m.server.address for m in world.members}
-    fresh = {spec.name: _fresh(scene) for spec in action.nodes if spec.address not in listed}
+    fresh = {spec.name: _fresh(scene) for spec in specs if spec.address not in listed}
     members = tuple(
         replace(m, node=_node(nodes, m), facts=_fresh(scene))
         if m.server.address in addresses
@@ -265,6 +267,13 @@ def _park(scene: Scene, action: Park) -> World:
         return replace(member, health=Health.UNHEALTHY, raft=None, lag=None, facts=facts)
 
     return _with_member(scene.world, action.server, stopped)
+
+
+def _swap(scene: Scene, action: Swap) -> World:
+    def down(member: Member) -> Member:
+        return replace(member, health=Health.UNHEALTHY, raft=None, lag=None)
+
+    return _provision(scene, _with_member(scene.world, action.server, down), (action.node,))
 
 
 def _unpark(scene: Scene, action: Unpark) -> World:

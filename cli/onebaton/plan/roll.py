@@ -18,6 +18,9 @@ for the world as it will be after that thing (:mod:`onebaton.plan.lookahead`).
 6. Server ids are given by the leader; no action chooses one.
 7. One by one, there is at most one member more than wanted or than there were.
 
+A swap has rules and invariants of its own (:mod:`onebaton.plan.swapping`): it exchanges machines
+in their places, with one healthy voter less meanwhile.
+
 An action for which the first cannot be kept is refused with its arithmetic; nothing before it
 is carried out either. Two moments are let pass, as neither can be avoided: the cut-over itself,
 and the join of the second server of a zone that came out of one.
@@ -37,6 +40,7 @@ from onebaton.plan.actions import (
     Transition,
 )
 from onebaton.plan.cutover_gates import CUT_GATES
+from onebaton.plan.findings import refuse_if_any
 from onebaton.plan.gates import ROLL_GATES, require_open
 from onebaton.plan.lookahead import look_ahead
 from onebaton.plan.rules import (
@@ -50,6 +54,7 @@ from onebaton.plan.rules import (
 )
 from onebaton.plan.scene import Scene
 from onebaton.plan.seen import put_away
+from onebaton.plan.swapping import fill_place, same_schema_only, swap_follower, swap_stopped
 from onebaton.plan.wanted import Wanted
 
 
@@ -63,6 +68,7 @@ def plan_roll(wanted: Wanted, world: World) -> Plan:
         would not hold all the way.
     """
     scene = Scene.of(wanted, world)
+    refuse_if_any(wanted.zone, [*same_schema_only(scene)], again="onebaton plan")
     if scene.cutting:
         cutover.require_continuable(scene)
     elif scene.changes_schema:
@@ -74,8 +80,9 @@ def plan_roll(wanted: Wanted, world: World) -> Plan:
 
 def next_action(scene: Scene) -> Choice | None:
     """The one thing to be done now; ``None`` if the world is as wanted."""
-    cutting_over = scene.cutting or scene.changes_schema
-    return first_of(cutover.RUNBOOK if cutting_over else RUNBOOK, scene)
+    if scene.cutting or scene.changes_schema:
+        return first_of(cutover.RUNBOOK, scene)
+    return first_of(SWAP_RUNBOOK if scene.swaps else RUNBOOK, scene)
 
 
 def require_bearable(scene: Scene, step: Transition) -> None:
@@ -169,7 +176,7 @@ def prepare_and_join(scene: Scene) -> Choice | None:
     waiting = scene.waiting
     if not waiting:
         return None
-    batch = waiting if scene.wanted.strategy == "surge" else waiting[:1]
+    batch = waiting[:1] if scene.wanted.strategy == "one-by-one" else waiting
     return (
         provision(scene, batch, f"runs {scene.wanted.image.version}, and no part of the zone yet")
         or seed(scene, batch)
@@ -264,6 +271,21 @@ RUNBOOK: tuple[Rule, ...] = (
     prepare_and_join,
     refresh,
     retire_follower,
+    hand_over,
+    restore,
+    destroy,
+)
+
+
+#: The rules of a roll whose new machines take the places of the old ones.
+SWAP_RUNBOOK: tuple[Rule, ...] = (
+    finish_hand_over,
+    heal_member,
+    fill_place,
+    swap_stopped,
+    clear_the_way,
+    swap_follower,
+    refresh,
     hand_over,
     restore,
     destroy,

@@ -30,7 +30,7 @@ from onebaton.model import (
 from onebaton.plan.actions import CutWay
 from onebaton.plan.quorum import Quorum
 from onebaton.plan.seen import answers, parked, put_away, stage_of
-from onebaton.plan.slots import identity, slot_for
+from onebaton.plan.slots import half_swapped, identity, slot_for, swaps
 from onebaton.plan.wanted import Wanted
 
 #: Of so many voters none can be missed.
@@ -57,6 +57,11 @@ class Scene:
         """Choose the slot that already holds new nodes, or else the free one."""
         slot = slot_for(wanted, world)
         return cls(wanted, world, slot, wanted.specs(slot))
+
+    @cached_property
+    def swaps(self) -> bool:
+        """New machines take the names and addresses of the old ones."""
+        return swaps(self.wanted, self.world)
 
     # Nodes
 
@@ -103,24 +108,6 @@ class Scene:
             n for n in self.leftovers if n.spec.name in names or n.spec.address in addresses
         )
 
-    @cached_property
-    def strays(self) -> tuple[Node, ...]:
-        """Nodes outside of the zone where ``oned`` runs, and may be elected.
-
-        The second server of a zone that was cut over is started before it is listed, and waits.
-        """
-        listed = {m.server.address for m in self.world.members}
-        if self.second is not None:
-            listed.add(self.second.address)
-        return tuple(
-            node
-            for node in self.world.nodes
-            if node.spec.address not in listed
-            and (facts := self.world.node_facts.get(node.spec.name)) is not None
-            and facts.oned_active
-            and stage_of(facts) is not AheadStage.HELD
-        )
-
     # Members
 
     def member_of(self, spec: NodeSpec) -> Member | None:
@@ -130,6 +117,10 @@ class Scene:
     def target_of(self, member: Member) -> NodeSpec | None:
         """The wanted node that a member runs on, ``None`` for an old member."""
         return self._present.get(member.server.address)
+
+    def place_of(self, member: Member) -> NodeSpec | None:
+        """The wanted node at a member's address, whatever machine is there."""
+        return next((s for s in self.targets if s.address == member.server.address), None)
 
     @cached_property
     def _present(self) -> dict[str, NodeSpec]:
@@ -290,7 +281,7 @@ class Scene:
             return None
         old = self.old[0]
         others = [m for m in self.world.members if m is not old]
-        size = self.wanted.size - (self.wanted.condemned is not None)
+        size = self.wanted.size - (self.wanted.condemned is not None or self.swaps)
         complete = len(self.new) == size and all(answers(m) for m in others)
         return old if complete and put_away(old) else None
 
@@ -298,11 +289,13 @@ class Scene:
     def interrupted(self) -> Member | None:
         """The one member that may be down because a step of ours was interrupted.
 
-        A rollout never has more than one member down, and only these two kinds:
+        A rollout never has more than one member down, and only these kinds:
 
         * a new one, in the middle of its join or restart, or whose machine vanished;
         * an old one, stopped and masked, when the plan had come to retire old ones.
         """
+        if self.exchanged:
+            return self.exchanged[0]
         if len(self.down) != 1 or self.changes_schema:
             return None
         member = self.down[0]
@@ -315,9 +308,16 @@ class Scene:
             node = self.node_of(spec)
             vanished = node is not None and node.state is NodeState.VANISHED
             return member if vanished or member.facts is not None else None
-        if put_away(member) and (self.complete or self.crowded):
-            return member
-        return None
+        return member if put_away(member) and (self.complete or self.crowded) else None
+
+    @cached_property
+    def exchanged(self) -> tuple[Member, ...]:
+        """Members that are down and that a swap brings back, by server id.
+
+        More than one if a machine vanished while another one was being exchanged.
+        """
+        here = (m for m in self.down if self.swaps and self.place_of(m) and not parked(m))
+        return tuple(m for m in here if half_swapped(self.wanted, m))
 
     @cached_property
     def crowded(self) -> bool:

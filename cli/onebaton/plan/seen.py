@@ -1,6 +1,6 @@
 """What the words and the facts of one machine tell by themselves."""
 
-from onebaton.model import AheadStage, FrontEndFacts, Member, RaftState
+from onebaton.model import AheadStage, FrontEndFacts, Member, NodeState, RaftState
 
 
 def stage_of(facts: FrontEndFacts) -> AheadStage | None:
@@ -23,3 +23,9 @@ def put_away(member: Member) -> bool:
 def parked(member: Member) -> bool:
     """Noted on its machine as out of service by an operator's wish."""
     return member.facts is not None and member.facts.parked_at is not None
+
+
+def machine_gone(member: Member) -> bool:
+    """The platform has no machine for it any more, and nobody answers at its address."""
+    there = member.node is not None and member.node.state is not NodeState.VANISHED
+    return not there and member.facts is None and member.raft is None

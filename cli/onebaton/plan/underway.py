@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from onebaton.model import Node, PriorPhase, World
 from onebaton.plan.findings import Finding
-from onebaton.plan.wanted import Wanted
+from onebaton.plan.wanted import Strategy, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Goal:
     :param began_at: when its first step was to begin.
     :param endpoints: of the zone's servers then, some of them at addresses that the configuration
         may not name: there it is asked for where the virtual IP is on nobody.
+    :param strategy: a swap leaves no generation beside the new one, and is taken back otherwise.
     """
 
     image: str
@@ -29,6 +30,7 @@ class Goal:
     version: str
     began_at: float
     endpoints: tuple[str, ...] = ()
+    strategy: Strategy = "surge"
 
 
 def goal_of(wanted: Wanted, began_at: float, world: World | None = None) -> Goal:
@@ -36,7 +38,7 @@ def goal_of(wanted: Wanted, began_at: float, world: World | None = None) -> Goal
     image = wanted.image
     servers = world.zone.servers if world is not None else ()
     endpoints = tuple(server.endpoint for server in servers)
-    return Goal(image.name, image.digest, image.version, began_at, endpoints)
+    return Goal(image.name, image.digest, image.version, began_at, endpoints, wanted.strategy)
 
 
 def half_done(goal: Goal | None, world: World) -> tuple[Node, ...]:
@@ -60,9 +62,12 @@ def half_done(goal: Goal | None, world: World) -> tuple[Node, ...]:
 
 
 def other_goal(wanted: Wanted, world: World, goal: Goal | None) -> Iterator[Finding]:
-    """A rollout to another image is half-done."""
+    """A rollout to another image, or in the places of the old machines or not, is half-done."""
     nodes = half_done(goal, world)
-    if goal is None or not nodes or goal.digest == wanted.image.digest:
+    if goal is None or not nodes:
+        return
+    if goal.digest == wanted.image.digest:
+        yield from _other_way(wanted, goal)
         return
     listed = {m.server.address for m in world.members}
     joined = [node.spec.name for node in nodes if node.spec.address in listed]
@@ -79,3 +84,14 @@ def other_goal(wanted: Wanted, world: World, goal: Goal | None) -> Iterator[Find
         f"Go on with that one (`onebaton rollout --version {goal.version}`), or take it back "
         "(`onebaton abort`).",
     )
+
+
+def _other_way(wanted: Wanted, goal: Goal) -> Iterator[Finding]:
+    """A swap is not gone on with beside the old machines, nor the other way round."""
+    if "swap" in (goal.strategy, wanted.strategy) and goal.strategy != wanted.strategy:
+        yield Finding(
+            f"the rollout was begun as {goal.strategy}, and rollout.strategy is {wanted.strategy}",
+            f"to {goal.image} ({goal.version}), half-done",
+            f"Set rollout.strategy to {goal.strategy} until it is done, or take it back "
+            "(`onebaton abort`).",
+        )

@@ -7,7 +7,7 @@ from typing import Literal
 from onebaton.model import Image, Node, NodeSpec
 from onebaton.plan.actions import CutWay
 
-Strategy = Literal["surge", "one-by-one"]
+Strategy = Literal["surge", "one-by-one", "swap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,8 @@ class Wanted:
         free for the next.
     :param port: TCP port of ``oned``.
     :param condemned: a machine that counts as old, whatever it runs.
+    :param given_up: digest of the image that a swap goes back from; empty if it does not. A
+        machine of it need not be well to be swapped.
     :param revoked: why the image must not be used any more; empty if it may.
     """
 
@@ -116,6 +118,7 @@ class Wanted:
     cut: CutWish = CutWish()
     condemned: Condemned | None = None
     revoked: str = ""
+    given_up: str = ""
 
     def condemns(self, node: Node | None, address: str = "") -> bool:
         """This very machine is to be replaced.

@@ -13,7 +13,7 @@ from typing import Literal
 from onebaton.errors import UnreadableError
 from onebaton.ports import Clock, Store
 
-Event = Literal["begun", "started", "done", "failed", "interrupted", "finished"]
+Event = Literal["begun", "started", "done", "failed", "interrupted", "stopped", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +77,10 @@ def read(store: Store, run: str) -> Iterator[Entry]:
 
 def last_run(store: Store) -> str | None:
     """Id of the latest run, ``None`` if there was none."""
-    runs = [key.split("/")[1] for key in store.keys("journal/")]
-    return runs[-1] if runs else None
+    found = runs(store)
+    return found[-1] if found else None
+
+
+def runs(store: Store) -> tuple[str, ...]:
+    """Ids of all runs, in order."""
+    return tuple(dict.fromkeys(key.split("/")[1] for key in store.keys("journal/")))

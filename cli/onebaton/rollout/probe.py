@@ -16,9 +16,9 @@ from typing import Self
 
 from onebaton.errors import OnebatonError, UnavailableError, ZoneRefusal
 from onebaton.ports import Clock, ZoneApi
-from onebaton.rollout.gaps import Gap, Kind, Ledger, Outcome, gap_of
+from onebaton.reports import GapRow
+from onebaton.rollout.gaps import WORTH_TELLING_S, Gap, Kind, Ledger, Outcome, gap_of
 from onebaton.steps.seeing import CHECK_PREFIX
-from onebaton.views import GapRow
 
 #: The target that clients use; writes go through it at the full rate.
 VIP_TARGET = "VIP"
@@ -164,7 +164,7 @@ class Probe:
                     endpoint,
                     period_s=1 / hz,
                     most_workers=min(MAX_UNANSWERED, math.ceil(hz * self._timeout_s) + 1),
-                    ledger=Ledger(now),
+                    ledger=Ledger(now, worth_s=max(WORTH_TELLING_S, 2.5 / hz)),
                     due=now + phase / hz,
                 )
                 self._lanes.append(lane)
@@ -197,8 +197,7 @@ class Probe:
     def stop(self) -> ProbeResult:
         """End all probing, clean up, and tell what was seen.
 
-        Ends within a few time limits and does not fail: what could not be cleaned up is said
-        in the result, and the next probe removes it.
+        Ends within a few time limits and does not fail: the result says what was left behind.
         """
         if self._result is not None:
             return self._result
@@ -387,6 +386,7 @@ def gap_rows(gaps: Iterable[Gap]) -> tuple[GapRow, ...]:
             ended_at=gap.ended_at,
             requests=gap.requests,
             failed=gap.failed + gap.unknown,
+            others=gap.others,
         )
         for gap in gaps
     )

@@ -6,7 +6,7 @@ rehearsal that was killed leaves that node; the next one finds and clears it.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onebaton.errors import OnebatonError, RefusedError, StepFailedError
 from onebaton.migration import Migrations
@@ -72,10 +72,12 @@ class Rehearsal:
 
         :raises RefusedError: if a gate is shut, or new nodes are in the zone already.
         """
-        scene = Scene.of(self.wanted, self.site.observe())
+        # On a node of its own, in whatever way the zone is rolled.
+        wanted = replace(self.wanted, strategy="surge")
+        scene = Scene.of(wanted, self.site.observe())
         self._require_no_cut_over(scene)
         if self._cleared(scene):
-            scene = Scene.of(self.wanted, self.site.observe())
+            scene = Scene.of(wanted, self.site.observe())
         require_open(scene, but=(same_schema, large_enough), again=self.again)
         if scene.new:
             raise RefusedError(

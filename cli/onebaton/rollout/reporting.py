@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from onebaton.cloning import Clone
+from onebaton.cloning import Clone, CloneRow
 from onebaton.model import (
     AheadStage,
     FrontEndFacts,
@@ -15,24 +15,20 @@ from onebaton.model import (
     Vip,
     World,
 )
-from onebaton.plan.actions import Destroy, Fence, Plan, Retire
+from onebaton.plan.actions import Destroy, Fence, Plan, Retire, Swap
 from onebaton.plan.diagnosis import Diagnosis
 from onebaton.plan.quorum import Quorum
 from onebaton.plan.underway import Goal, half_done
 from onebaton.plan.wanted import Wanted
 from onebaton.rollout.cut_report import kept
-from onebaton.rollout.runner import Taken
+from onebaton.rollout.stage_notes import Waiting
 from onebaton.views import (
     AbortView,
-    CloneRow,
     DiagnosisRow,
     DoctorView,
-    GapRow,
     MemberRow,
     NodeRow,
-    ReportView,
     StatusView,
-    StepRow,
 )
 
 
@@ -49,6 +45,7 @@ def abort_view(given_up: Wanted, plan: Plan) -> AbortView:
         given_up.image.version,
         retires=tuple(action.server.name for action in leaving),
         destroys=(*fenced, *(name for names in destroyed for name in names)),
+        swaps=tuple(action.node.name for action in plan.actions if isinstance(action, Swap)),
     )
 
 
@@ -61,6 +58,7 @@ def status_view(
     *,
     clones: Sequence[Clone] = (),
     itself: Clone | None = None,
+    waiting: Waiting | None = None,
 ) -> StatusView:
     """The zone and its nodes as observed.
 
@@ -68,6 +66,7 @@ def status_view(
     :param itself: what is noted of it, if it is a clone.
     :param goal: of the rollout that did not come to its end.
     :param revoked: why images were, by digest.
+    :param waiting: for an approval.
     """
     members = tuple(_member_row(member) for member in world.members)
     ids = {member.host.name: member.server.id for member in world.members}
@@ -99,6 +98,7 @@ def status_view(
             *((label(itself, observed_at),) if itself is not None else ()),
             *_under_way(world),
             *_half_done(goal, world),
+            *_waiting(waiting),
             *_past_their_time(clones, observed_at),
         ),
     )
@@ -180,9 +180,19 @@ def _half_done(goal: Goal | None, world: World) -> tuple[str, ...]:
     cutting = prior is not None and prior.phase is PriorPhase.CUTTING
     if goal is None or cutting or not half_done(goal, world):
         return ()
+    way = " by swap" if goal.strategy == "swap" else ""
     return (
-        f"a rollout to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
+        f"a rollout{way} to {goal.image} ({goal.version}) is half-done: `onebaton rollout` goes on "
         "with it, `onebaton abort` goes back while that is safe",
+    )
+
+
+def _waiting(waiting: Waiting | None) -> tuple[str, ...]:
+    if waiting is None:
+        return ()
+    return (
+        f"the rollout waits for an approval before the stage {waiting.stage}, with "
+        f"{len(waiting.steps)} steps left: `{waiting.again}` approves them and goes on",
     )
 
 
@@ -277,20 +287,3 @@ def doctor_view(
         blocked=any(one.blocks for one in found),
         rows=rows,
     )
-
-
-def report_view(
-    title: str, taken: Sequence[Taken], gaps: Sequence[GapRow] = (), notes: Sequence[str] = ()
-) -> ReportView:
-    """How a run went."""
-    steps = tuple(
-        StepRow(
-            step_id=step.step,
-            what=step.what,
-            started_at=step.started_at,
-            duration_s=step.seconds,
-            outcome=step.outcome,
-        )
-        for step in taken
-    )
-    return ReportView(title=title, steps=steps, gaps=tuple(gaps), notes=tuple(notes))

@@ -7,6 +7,7 @@ something changed the zone, and the run stops before it does harm.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, Literal, TypeVar
 
 from onebaton.errors import InterruptedRunError, OnebatonError, RefusedError
@@ -18,14 +19,25 @@ from onebaton.rollout.journal import Journal
 from onebaton.steps.step import Standing, Step
 
 W = TypeVar("W")
-Outcome = Literal["done", "skipped"]
+Outcome = Literal["done", "skipped", "failed", "interrupted"]
+
+
+class Verdict(Enum):
+    """What is done before a step.
+
+    LOOK_AGAIN: something was waited for, and the world may have changed meanwhile.
+    """
+
+    GO = "go"
+    LOOK_AGAIN = "look again"
+    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A step that was carried out.
+    """A step that was carried out, or tried.
 
-    :param seconds: from check to verified.
+    :param seconds: from check to verified, or to its failure.
     """
 
     step: str
@@ -59,11 +71,15 @@ class Runner(Generic[W]):
         *,
         seen: Callable[[W], None] = lambda _world: None,
         before: Callable[[Action], None] = lambda _action: None,
+        reached: Callable[[W, Plan], Verdict] = lambda _world, _plan: Verdict.GO,
+        took: Callable[[Taken], None] = lambda _taken: None,
     ) -> tuple[Taken, ...]:
         """Take step after step until nothing is left to do.
 
         :param seen: called with each new observation.
         :param before: called with each action that is about to be carried out.
+        :param reached: asked before each step, and when nothing is left, whether to go on.
+        :param took: called with each step that ended, well or not.
         :raises RefusedError: if the world changed, or a step is blocked.
         :raises InterruptedRunError: if the operator asked to stop.
         """
@@ -76,22 +92,44 @@ class Runner(Generic[W]):
             plan = self.decide(world)
             if previous is not None and not plan.rest_of(previous):
                 raise self._changed(previous, plan)
+            if plan.actions and self.stop.made:
+                step = plan.actions[0].id
+                self.journal.write("interrupted", step=step)
+                raise InterruptedRunError(
+                    f"stopped before the step {step}; every step before it is complete",
+                    resolution=f"To go on: {self.hand_back}",
+                )
+            verdict = self._asked(reached, world, plan)
+            if verdict is Verdict.LOOK_AGAIN:
+                continue
+            if verdict is Verdict.STOP:
+                self.journal.write("stopped", step=plan.actions[0].id if plan.actions else "")
+                return tuple(taken)
             if not plan.actions:
                 self.journal.write("finished")
                 return tuple(taken)
             action = plan.actions[0]
-            if self.stop.made:
-                self.journal.write("interrupted", step=action.id)
-                raise InterruptedRunError(
-                    f"stopped before the step {action.id}; every step before it is complete",
-                    resolution=f"To go on: {self.hand_back}",
-                )
             before(action)
             position = f"[{len(taken) + 1}/{len(taken) + len(plan)}]"
-            taken.append(self._take(action, world, position))
+            taken.append(self._take(action, world, position, took))
             previous = plan
 
-    def _take(self, action: Action, world: W, position: str) -> Taken:
+    def _asked(self, reached: Callable[[W, Plan], Verdict], world: W, plan: Plan) -> Verdict:
+        try:
+            return reached(world, plan)
+        except OnebatonError as error:
+            self.journal.write("failed", text=error.message)
+            raise
+        except KeyboardInterrupt:
+            self.journal.write("interrupted")
+            raise InterruptedRunError(
+                "stopped between two steps; every step before is complete",
+                resolution=f"To go on: {self.hand_back}",
+            ) from None
+
+    def _take(
+        self, action: Action, world: W, position: str, took: Callable[[Taken], None]
+    ) -> Taken:
         started_at, begin = self.clock.now(), self.clock.monotonic()
         self.reporter.note(f"{position} {what(action)}")
         outcome: Outcome = "skipped"
@@ -110,17 +148,24 @@ class Runner(Generic[W]):
             step.verify()
         except OnebatonError as error:
             self.journal.write("failed", step=action.id, text=error.message)
+            took(self._ended(action, started_at, begin, "failed"))
             raise
         except KeyboardInterrupt:
             self.journal.write("interrupted", step=action.id)
+            took(self._ended(action, started_at, begin, "interrupted"))
             raise InterruptedRunError(
                 f"stopped in the middle of the step {action.id}; it can be repeated",
                 resolution=f"To go on: {self.hand_back}",
             ) from None
         self.journal.write("done", step=step.id)
+        taken = self._ended(action, started_at, begin, outcome)
+        self.reporter.note(f"{position} {step.id}: {outcome} in {taken.seconds:.1f} s")
+        took(taken)
+        return taken
+
+    def _ended(self, action: Action, started_at: float, begin: float, outcome: Outcome) -> Taken:
         seconds = self.clock.monotonic() - begin
-        self.reporter.note(f"{position} {step.id}: {outcome} in {seconds:.1f} s")
-        return Taken(step.id, what(action), started_at, seconds, outcome)
+        return Taken(action.id, what(action), started_at, seconds, outcome)
 
     def _changed(self, previous: Plan, plan: Plan) -> RefusedError:
         expected, needed = (

@@ -23,6 +23,7 @@ from onebaton.plan.actions import (
     Restore,
     Retire,
     Seed,
+    Swap,
     Unpark,
 )
 from onebaton.steps.cutover import CutOverStep
@@ -45,6 +46,7 @@ from onebaton.steps.seed import SeedStep
 from onebaton.steps.seeing import server_of
 from onebaton.steps.site import Site
 from onebaton.steps.step import Step
+from onebaton.steps.swap import SwapStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +174,8 @@ class Builder:
             ),
         )
 
-    def _with_leader(
-        self, action: Refresh | Retire | Fence | Park | Unpark | Restore, world: World
+    def _with_leader(  # noqa: PLR0911 - one return an action
+        self, action: Refresh | Retire | Fence | Park | Unpark | Swap | Restore, world: World
     ) -> Step:
         site = self.site
         leader = _leader(world)
@@ -199,6 +201,12 @@ class Builder:
                 source = self._host(action.source, world)
                 is_ours = any(node.host == host for node in world.nodes)
                 return UnparkStep(action.id, site, host, action.server, leader, source, is_ours)
+            case Swap():
+                host = self._host_of(action.server, world)
+                seen = {m.host for m in world.members if m.facts is not None}
+                return SwapStep(
+                    action.id, site, host, action.server, leader, action.node, host in seen
+                )
             case Fence():
                 return FenceStep(action.id, site, action.node, action.server, leader)
             case Restore():

@@ -169,13 +169,21 @@ class Crossing:
     def wait_leads(self) -> None:
         """Wait until it leads; a candidacy that began with the old list is ended by a heartbeat.
 
+        Only one that is seen twice in a row in the same term: alone in its list it is elected at
+        once, and a heartbeat that came right after that would topple it.
+
         :raises DeadlineError: if it does not lead in time.
         """
+        seen_in: int | None = None
 
         def look() -> bool | str:
+            nonlocal seen_in
             own = self.site.api.raft_status(self.server.endpoint)
-            if own.state is RaftState.CANDIDATE:
-                self._follows(own.term + 1)
+            stands_in = own.term if own.state is RaftState.CANDIDATE else None
+            if stands_in is not None and stands_in == seen_in:
+                self._follows(stands_in + 1)
+                stands_in = None
+            seen_in = stands_in
             return True if own.state is RaftState.LEADER else own.state.name.lower()
 
         with self._timed("new server leads"):

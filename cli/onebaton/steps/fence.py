@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from onebaton.errors import RefusedError
 from onebaton.model import RaftState, Server
-from onebaton.steps.seeing import expected_leader
+from onebaton.steps.seeing import against_stopping, expected_leader
 from onebaton.steps.site import Site
-from onebaton.steps.step import DONE, NEEDED, Check, blocked
+from onebaton.steps.step import DONE, NEEDED, Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,9 @@ class FenceStep:
 
     def check(self) -> Check:
         """Blocked if it leads, or if the expected leader does not."""
-        try:
-            expected_leader(self.site, self.leader)
-        except RefusedError as error:
-            return blocked(error.message)
-        if self.server.id == self.leader.id:
-            return blocked(f"{self.server.name} leads the zone")
+        objection = against_stopping(self.site, self.leader, self.server)
+        if objection is not None:
+            return objection
         listed = self.server in self.site.api.zone(self.leader.endpoint).servers
         return NEEDED if listed or self._is_there() else DONE
 

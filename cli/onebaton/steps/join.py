@@ -81,6 +81,10 @@ class JoinStep:
         self._configure(
             server_id, [server.id for server in self._servers()], self.election_timeout_ms
         )
+        if self.listed is not None and self.leader is not None:
+            # Where it was when it stopped is of no use: the leader would send again, one by one,
+            # all that its seed brought. Told to forget it, the leader goes on from now.
+            site.api.reset_server(self.leader.endpoint, self.listed.id)
         self._bring_its_own_record()
         site.frontends.start(self.host, timeout_s=site.timeouts.start_s)
 

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from onebaton.errors import RefusedError, StepFailedError
-from onebaton.model import Host, RaftState, Server
+from onebaton.model import Host, Server
 from onebaton.steps.join import require_parity_before_start, ship_until_level
 from onebaton.steps.seeing import (
+    against_stopping,
     expected_leader,
     require_parity,
     require_same_secrets,
     wait_caught_up,
+    wait_leads_on,
     wait_one_vip_holder,
     wait_write_through,
 )
@@ -33,13 +35,7 @@ class ParkStep:
 
     def check(self) -> Check:
         """Blocked if it leads, or if the expected leader does not."""
-        try:
-            expected_leader(self.site, self.leader)
-        except RefusedError as error:
-            return blocked(error.message)
-        if self.server.id == self.leader.id:
-            return blocked(f"{self.server.name} leads the zone")
-        return NEEDED
+        return against_stopping(self.site, self.leader, self.server) or NEEDED
 
     def apply(self) -> None:
         """Since when is noted once: a run that was killed in here had begun it."""
@@ -59,11 +55,7 @@ class ParkStep:
                 f"{self.host.name} is not seen stopped, masked and noted as parked",
                 resolution="Look at opennebula.service on it, then run the same command again.",
             )
-        self.site.wait_for(
-            f"{self.leader.name} to lead on",
-            lambda: _leads(self.site, self.leader),
-            timeout_s=self.site.timeouts.election_s,
-        )
+        wait_leads_on(self.site, self.leader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +129,3 @@ class UnparkStep:
             timeout_s=site.timeouts.election_s,
         )
         wait_one_vip_holder(site, leader.host)
-
-
-def _leads(site: Site, leader: Server) -> bool | str:
-    state = site.api.raft_status(leader.endpoint).state
-    return True if state is RaftState.LEADER else state.name.lower()

@@ -24,16 +24,19 @@ class ProvisionStep:
         """Apply what is there and what is wanted, as one plan of the platform.
 
         A platform replaces what vanished and leaves alone what is merely switched off; that
-        one goes first. The plan has seen to it that it holds nothing to lose.
+        one goes first. The plan has seen to it that it holds nothing to lose. What vanished and
+        is not asked for is forgotten: it would be made of what it was, and belong to nothing.
         """
         platform = self.site.platform
         wanted = {spec.name: spec for spec in self.nodes}
-        kept = {
-            node.spec.name: node.spec
+        there = {
+            node.spec.name: node
             for node in platform.nodes()
-            if node.state is not NodeState.STOPPED or node.spec.name not in wanted
+            if node.state is not NodeState.VANISHED or node.spec.name in wanted
         }
-        if len(kept) < len(platform.nodes()):
+        on = {n: o.spec for n, o in there.items() if o.state is not NodeState.STOPPED}
+        kept = on | {n: o.spec for n, o in there.items() if n not in wanted}
+        if len(kept) < len(there):
             platform.apply([kept[name] for name in sorted(kept)])
         kept |= wanted
         platform.apply([kept[name] for name in sorted(kept)])

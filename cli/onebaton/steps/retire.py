@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from onebaton.errors import RefusedError
 from onebaton.model import Host, RaftState, Server
-from onebaton.steps.seeing import expected_leader
+from onebaton.steps.seeing import against_stopping, expected_leader, require_put_away
 from onebaton.steps.site import Site
-from onebaton.steps.step import DONE, NEEDED, Check, blocked
+from onebaton.steps.step import DONE, NEEDED, Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +25,9 @@ class RetireStep:
 
     def check(self) -> Check:
         """Blocked if it leads, or if the expected leader does not."""
-        try:
-            expected_leader(self.site, self.leader)
-        except RefusedError as error:
-            return blocked(error.message)
-        if self.server.id == self.leader.id:
-            return blocked(f"{self.server.name} leads the zone")
+        objection = against_stopping(self.site, self.leader, self.server)
+        if objection is not None:
+            return objection
         servers = self.site.api.zone(self.leader.endpoint).servers
         return NEEDED if self.server in servers else DONE
 
@@ -39,12 +35,7 @@ class RetireStep:
         """Stop and mask, see it stopped, delserver."""
         site = self.site
         site.frontends.stop(self.host, mask=True, timeout_s=site.timeouts.stop_s)
-        facts = site.frontends.facts(self.host)
-        if facts.oned_active or not facts.oned_masked or facts.holds_vip:
-            raise RefusedError(
-                f"{self.host.name} is not seen stopped and masked without the virtual IP",
-                resolution="Stop and mask opennebula.service on it, then run the command again.",
-            )
+        require_put_away(self.host, site.frontends.facts(self.host))
         expected_leader(site, self.leader)
         site.api.delete_server(self.leader.endpoint, self.server.id)
 

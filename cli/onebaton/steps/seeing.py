@@ -4,8 +4,9 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from onebaton.errors import OnebatonError, RefusedError, StepFailedError
-from onebaton.model import Host, LogPosition, RaftState, RaftStatus, Server, World
+from onebaton.model import FrontEndFacts, Host, LogPosition, RaftState, RaftStatus, Server, World
 from onebaton.steps.site import Site
+from onebaton.steps.step import Check, blocked
 
 #: Documents written by steps to see that a write goes through.
 CHECK_PREFIX = "onebaton-check-"
@@ -25,6 +26,45 @@ def expected_leader(site: Site, leader: Server) -> RaftStatus:
             resolution="Run the same command again: it plans anew from what it sees.",
         )
     return status
+
+
+def against_stopping(site: Site, leader: Server, server: Server) -> Check | None:
+    """What stands against stopping a server for good: it leads, or the expected leader does not.
+
+    :returns: ``None`` if nothing does.
+    """
+    try:
+        expected_leader(site, leader)
+    except RefusedError as error:
+        return blocked(error.message)
+    return blocked(f"{server.name} leads the zone") if server.id == leader.id else None
+
+
+def wait_leads_on(site: Site, leader: Server) -> None:
+    """Wait until the leader is seen to lead.
+
+    :raises DeadlineError: if it is not in time.
+    """
+
+    def look() -> bool | str:
+        state = site.api.raft_status(leader.endpoint).state
+        return True if state is RaftState.LEADER else state.name.lower()
+
+    site.wait_for(f"{leader.name} to lead on", look, timeout_s=site.timeouts.election_s)
+
+
+def require_put_away(host: Host, facts: FrontEndFacts) -> None:
+    """See that ``oned`` is stopped and masked on a machine, which has no virtual IP either.
+
+    :param facts: of that machine, as they are now.
+    :raises StepFailedError: if it still runs, could start, or holds the virtual IP.
+    """
+    if facts.oned_active or not facts.oned_masked or facts.holds_vip:
+        raise StepFailedError(
+            f"{host.name} is not seen stopped and masked without the virtual IP",
+            resolution=f"Stop and mask opennebula.service on {host.name}, take the virtual IP "
+            "off, then run the same command again.",
+        )
 
 
 def wait_caught_up(site: Site, leader: Server, member: Server) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from onebaton.errors import OnebatonError, StepFailedError, UnavailableError
 from onebaton.model import Host, RaftState, RaftStatus, Server
 from onebaton.steps.parallel import on_all, on_each
-from onebaton.steps.seeing import wait_one_vip_holder, write_once
+from onebaton.steps.seeing import require_put_away, wait_one_vip_holder, write_once
 from onebaton.steps.site import Site
 
 #: How often a zone without service is looked at, in seconds.
@@ -36,12 +36,7 @@ def put_away(site: Site, hosts: Sequence[Host]) -> None:
     """
     on_all(hosts, lambda host: site.frontends.cut_off_leader(host, drain_s=0.0))
     for host, facts in on_all(hosts, site.frontends.facts).items():
-        if facts.oned_active or not facts.oned_masked or facts.holds_vip:
-            raise StepFailedError(
-                f"{host.name} is not seen stopped and masked without the virtual IP",
-                resolution=f"Stop and mask opennebula.service on {host.name}, take the virtual IP "
-                "off, then run the same command again.",
-            )
+        require_put_away(host, facts)
 
 
 def bring_back(site: Site, old: Sequence[OldServer], leader_id: int) -> Host:

@@ -8,11 +8,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onebaton.cloning import ClonePhase
-from onebaton.views import CloneRow, ClonesView, CloneView
+from onebaton.cloning import ClonePhase, CloneRow, ClonesView, CloneView
 
 
-def listed(view: ClonesView) -> Iterator[RenderableType]:
+def parts(view: CloneView | ClonesView) -> Iterator[RenderableType]:
+    """What is printed, one thing after another."""
+    return _listed(view) if isinstance(view, ClonesView) else _one(view)
+
+
+def _listed(view: ClonesView) -> Iterator[RenderableType]:
     """All clones of a zone."""
     if not view.clones:
         yield Text("there is no clone")
@@ -27,7 +31,7 @@ def listed(view: ClonesView) -> Iterator[RenderableType]:
     yield table
 
 
-def parts(view: CloneView) -> Iterator[RenderableType]:
+def _one(view: CloneView) -> Iterator[RenderableType]:
     """One clone that was made or proved."""
     row = view.clone
     yield Text(f"clone {row.name} of the zone {row.of}: {_standing(row)}", style="bold")

@@ -5,16 +5,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from onebaton.cloning import ClonesView, CloneView
+from onebaton.drift import DriftView
 from onebaton.model import Image
+from onebaton.reports import KeptRow, ReportView
 from onebaton.views import (
-    ClonesView,
-    CloneView,
     DoctorView,
     ImageView,
     PlanView,
     PruneView,
     RehearsalView,
-    ReportView,
     StatusView,
 )
 
@@ -24,13 +24,14 @@ View = (
     | PlanView
     | ReportView
     | DoctorView
+    | DriftView
     | RehearsalView
     | ImageView
     | PruneView
     | CloneView
     | ClonesView
 )
-Shown = View | Sequence[Image]
+Shown = View | Sequence[Image] | Sequence[KeptRow]
 
 
 def show(what: Shown, *, as_json: bool = False) -> None:
@@ -39,7 +40,7 @@ def show(what: Shown, *, as_json: bool = False) -> None:
     :param as_json: as data, and nothing else.
     """
     if as_json:
-        show_json(asdict(what) if isinstance(what, View) else [asdict(image) for image in what])
+        show_json(asdict(what) if isinstance(what, View) else [asdict(row) for row in what])
         return
     # rich is slow to import; JSON does not need it.
     from onebaton.ui import tables

@@ -10,13 +10,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onebaton.cloning import ClonesView, CloneView
+from onebaton.drift import DriftView
 from onebaton.model import Health, Image
-from onebaton.ui import clones, diagnosis
+from onebaton.reports import GapRow, KeptRow, ReportView, StepRow
+from onebaton.ui import clones, diagnosis, drift
 from onebaton.views import (
-    ClonesView,
-    CloneView,
     DoctorView,
-    GapRow,
     ImageRow,
     ImageView,
     MemberRow,
@@ -25,9 +25,7 @@ from onebaton.views import (
     PlanView,
     PruneView,
     RehearsalView,
-    ReportView,
     StatusView,
-    StepRow,
     TableRow,
 )
 
@@ -42,6 +40,10 @@ _STYLES = {
     Health.UNKNOWN.value: "red",
     "done": "green",
     "failed": "red",
+    "interrupted": "red",
+    "finished": "green",
+    "waiting": "yellow",
+    "stopped": "yellow",
     "skipped": "dim",
     "lost rows": "red",
     "changed": "yellow",
@@ -54,12 +56,14 @@ def show(
     | PlanView
     | ReportView
     | DoctorView
+    | DriftView
     | RehearsalView
     | ImageView
     | PruneView
     | CloneView
     | ClonesView
-    | Sequence[Image],
+    | Sequence[Image]
+    | Sequence[KeptRow],
     stream: TextIO,
 ) -> None:
     """Print a view's tables."""
@@ -74,20 +78,24 @@ def show(
             parts = _report(what)
         case DoctorView():
             parts = diagnosis.parts(what)
+        case DriftView():
+            parts = drift.parts(what)
         case RehearsalView():
             parts = _rehearsal(what)
         case ImageView():
             parts = _image(what)
-        case CloneView():
+        case CloneView() | ClonesView():
             parts = clones.parts(what)
-        case ClonesView():
-            parts = clones.listed(what)
         case PruneView():
             parts = _prune(what)
+        case [KeptRow(), *_]:
+            parts = iter([_kept([row for row in what if isinstance(row, KeptRow)])])
         case _:
-            parts = iter([_images(what) if what else Text("no image was baked yet")])
+            images = [row for row in what if isinstance(row, Image)]
+            parts = iter([_images(images) if images else Text("no image was baked yet")])
     for part in parts:
-        console.print(part)
+        # A line that is folded here could not be pasted: the terminal does that.
+        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def _status(view: StatusView, width: int) -> Iterator[RenderableType]:
@@ -199,8 +207,24 @@ def _report(view: ReportView) -> Iterator[RenderableType]:
         yield _steps(view.steps)
     if view.gaps:
         yield _gaps(view.gaps)
+    for line in view.problem:
+        yield Text(line, style="red")
     for note in view.notes:
         yield Text(note)
+    if view.go_on:
+        yield Text(f"to go on: {view.go_on}", style="bold")
+
+
+def _kept(reports: Sequence[KeptRow]) -> Table:
+    table = _table("run", "began", "took", "ended", "what", "kept as", right=("took",))
+    for row in reports:
+        began, took = None, None
+        if row.began_at is not None and row.ended_at is not None:
+            began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.began_at))
+            took = f"{row.ended_at - row.began_at:.0f} s"
+        cells = (row.run, began, took, row.ending, row.title, ", ".join(row.formats))
+        table.add_row(*map(_cell, cells))
+    return table
 
 
 def _rehearsal(view: RehearsalView) -> Iterator[RenderableType]:

@@ -22,11 +22,14 @@ from onebaton.wiring.clones import (
     refresh_clone,
 )
 from onebaton.wiring.cloning import CloneWish
+from onebaton.wiring.drifting import drift
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
 from onebaton.wiring.rehearsing import rehearse_in_clone
 from onebaton.wiring.replacing import replace, replace_preview
+from onebaton.wiring.reports import kept_report, kept_reports, kept_text
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
+from onebaton.wiring.staged import go_on
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
 from onebaton.wiring.upkeep import park, unpark
 
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
 
     from onebaton.model import Image, World
     from onebaton.plan.actions import Action, Plan
-    from onebaton.views import DoctorView, PlanView, RehearsalView, ReportView, StatusView
+    from onebaton.reports import ReportView
+    from onebaton.views import DoctorView, PlanView, RehearsalView, StatusView
     from onebaton.wiring.cluster import Cluster
 
 __all__ = [
@@ -51,10 +55,15 @@ __all__ = [
     "destroy_clone",
     "destroy_preview",
     "doctor",
+    "drift",
     "expired_clones",
     "finalize",
     "finalize_preview",
+    "go_on",
     "images",
+    "kept_report",
+    "kept_reports",
+    "kept_text",
     "list_clones",
     "park",
     "plan",
@@ -176,8 +185,10 @@ def rollout(options: Options) -> ReportView:
     from onebaton.plan.roll import plan_roll
     from onebaton.plan.underway import goal_of
     from onebaton.rollout.cut_report import CutReport
+    from onebaton.rollout.stage_notes import is_unfinished
     from onebaton.wiring.planning import planned
     from onebaton.wiring.probing import probing, sweep
+    from onebaton.wiring.staged import boundaries, require_stage, tell, telling
 
     def seen(world: World) -> None:
         watch.seen(world)
@@ -189,23 +200,31 @@ def rollout(options: Options) -> ReportView:
 
     with opened(options) as cluster:
         cluster.platform.check()
-        wanted = cluster.wanted
+        wanted, zone = cluster.wanted, cluster.config.zone.name
         with locked(cluster, "rollout") as lock:
             run = run_id(cluster, "rollout")
             world = cluster.observe()
             # Refused, or found done, before the probe writes anything.
             steps = planned(cluster, world)
+            require_stage(options.until, world, steps, wanted.image.digest)
             told = CutReport(cluster.clock, cluster.reporter, wanted.size, steps, world.prior)
             verb = "cut over" if told.is_cut_over else "rolled"
-            title = f"zone {cluster.config.zone.name} {verb} to {wanted.image.version}"
-            if not steps.actions:
+            title = f"zone {zone} {verb} to {wanted.image.version}"
+            goal, progress = cluster.goals.load(), cluster.stage_progress.load()
+            if goal is None or goal.digest != wanted.image.digest:
+                # Of another rollout: what was approved for it holds for this one no more.
+                cluster.stage_progress.forget()
+                progress = None
+            settings = cluster.config.stages
+            if not steps.actions and not is_unfinished(progress, wanted.image.digest, settings):
                 sweep(cluster)
                 cluster.goals.forget()
+                cluster.stage_progress.forget()
                 return report(cluster, run, title, (), nothing=told.notes())
             rehearsal = wanted.cut.rehearsal
             left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()
             cluster.goals.save(goal_of(wanted, cluster.clock.now(), world))
-            with probing(cluster) as watch:
+            with telling(cluster, run, title) as hook, probing(cluster) as watch:
                 taken = carry_out(
                     cluster,
                     lock,
@@ -215,10 +234,17 @@ def rollout(options: Options) -> ReportView:
                     site=changed(cluster.site, left_alone=left_alone, reporter=told.reporter),
                     seen=seen,
                     before=before,
+                    gaps=watch.gaps,
+                    staged=lambda stop: boundaries(cluster, run, stop, hook),
                 )
                 gaps = watch.gaps()
+                if taken.ending != "finished":
+                    title = f"zone {zone} on its way to {wanted.image.version}: {taken.ending}"
+                    return report(cluster, run, title, taken, gaps, notes=taken.said)
+                tell(cluster, hook, run, "finished", title)
             cluster.goals.forget()
-            notes = (*told.notes(taken), HYPERVISORS)
+            cluster.stage_progress.forget()
+            notes = (*told.notes(taken.steps), HYPERVISORS)
             return report(cluster, run, title, taken, gaps, notes=notes)
 
 
@@ -230,9 +256,18 @@ def status(options: Options) -> StatusView:
     with opened(options) as cluster:
         world, vip = cluster.look(), cluster.config.zone.vip.to_model()
         goal, revoked = cluster.goals.load(), cluster.revoked
+        progress = cluster.stage_progress.load() if goal is not None else None
         itself = noted(cluster.store).load() if cluster.config.clone is not None else None
-        now, clones = cluster.clock.now(), clones_in(cluster.store)
-        return status_view(world, vip, now, goal, revoked, clones=clones, itself=itself)
+        return status_view(
+            world,
+            vip,
+            cluster.clock.now(),
+            goal,
+            revoked,
+            waiting=progress.waiting if progress is not None else None,
+            clones=clones_in(cluster.store),
+            itself=itself,
+        )
 
 
 def doctor(options: Options, *, window_s: float) -> DoctorView:
@@ -275,6 +310,7 @@ def destroy(options: Options) -> tuple[str, ...]:
             nodes = cluster.platform.nodes()
             cluster.platform.apply([])
             cluster.goals.forget()
+            cluster.stage_progress.forget()
             cluster.condemned.forget()
             _forget_cut_over(cluster, {node.spec.address for node in nodes})
             return tuple(node.spec.name for node in nodes)

@@ -23,9 +23,8 @@ from onebaton.wiring.running import locked, opened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onebaton.cloning import Clone
+    from onebaton.cloning import Clone, ClonesView, CloneView
     from onebaton.model import Node
-    from onebaton.views import ClonesView, CloneView
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
 
@@ -68,9 +67,9 @@ def refresh_clone(options: Options, wish: CloneWish) -> CloneView:
 
 def list_clones(options: Options) -> ClonesView:
     """All clones of the zone, by name."""
+    from onebaton.cloning import ClonesView
     from onebaton.rollout.cloning import clones_in
     from onebaton.rollout.reporting import clone_row
-    from onebaton.views import ClonesView
 
     with opened(options) as production:
         now = production.clock.now()

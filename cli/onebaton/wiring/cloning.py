@@ -14,11 +14,10 @@ from onebaton.wiring.running import locked, opened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onebaton.cloning import Clone
+    from onebaton.cloning import Clone, CloneView
     from onebaton.config import ClonesConfig
     from onebaton.model import World
     from onebaton.rollout.cloning import Making, Origin
-    from onebaton.views import CloneView
     from onebaton.wiring.cluster import Cluster
 
 #: Platforms that make a network without a way out.
@@ -316,8 +315,8 @@ def view_of(
     notes: tuple[str, ...],
     changed: tuple[tuple[str, int], ...] = (),
 ) -> CloneView:
+    from onebaton.cloning import CloneView
     from onebaton.rollout.reporting import clone_row
-    from onebaton.views import CloneView
 
     return CloneView(
         clone=clone_row(clone, copy.clock.now()),

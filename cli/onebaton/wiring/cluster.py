@@ -16,16 +16,18 @@ from onebaton.errors import RefusedError, UnavailableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onebaton.adapters.seeding import Seeding
     from onebaton.adapters.ssh import Ssh
     from onebaton.bake.catalogue import Catalogue
     from onebaton.bake.standing import Standing
-    from onebaton.config import ClusterConfig
+    from onebaton.config import ClusterConfig, SecretSource
     from onebaton.migration import Migrations
     from onebaton.model import Image, Secret, World
     from onebaton.plan.underway import Goal
     from onebaton.plan.wanted import Condemned, Wanted
     from onebaton.ports import Examiner, FrontEnds, Platform, Store, ZoneApi
     from onebaton.rollout.notes import Note
+    from onebaton.rollout.stage_notes import Progress
     from onebaton.standby import PriorRecord, StandBy
     from onebaton.steps.site import Site
     from onebaton.wiring.options import Options
@@ -72,7 +74,11 @@ class Cluster:
                     resolution="See which there are: onebaton clone list",
                 )
             self.config = load(own, version=options.version)
-        keep_from_programs(self.config.zone.credentials.password, self.config.database.password)
+        keep_from_programs(
+            self.config.zone.credentials.password,
+            self.config.database.password,
+            self.config.notify.url,
+        )
         #: Folder of what stays on this machine.
         self.local = self.config.local_folder
         self._closing = closing
@@ -113,6 +119,13 @@ class Cluster:
         return goals(self.store)
 
     @cached_property
+    def stage_progress(self) -> Note[Progress]:
+        """The note of a rollout's stages."""
+        from onebaton.rollout.stage_notes import progress_of
+
+        return progress_of(self.store)
+
+    @cached_property
     def condemned(self) -> Note[Condemned]:
         """The note of a machine that is being replaced."""
         from onebaton.rollout.notes import condemnations
@@ -141,10 +154,13 @@ class Cluster:
     @cached_property
     def password(self) -> Secret:
         """Of the user that talks to ``oned``."""
+        source = self.config.zone.credentials.password
+        return self._secret(source, "zone.credentials.password")
+
+    def _secret(self, source: SecretSource, key: str) -> Secret:
         from onebaton.adapters.secrets import resolve
 
-        source = self.config.zone.credentials.password
-        return resolve(source, key="zone.credentials.password", reporter=self.reporter)
+        return resolve(source, key=key, reporter=self.reporter, aws=self.config.secrets)
 
     @cached_property
     def api(self) -> ZoneApi:
@@ -236,7 +252,6 @@ class Cluster:
         """The nodes over ssh."""
         from onebaton.adapters.frontends import SshFrontEnds
         from onebaton.adapters.nodeconfig import ZoneSettings
-        from onebaton.adapters.secrets import resolve
         from onebaton.adapters.templates import Templates
 
         config = self.config
@@ -246,15 +261,25 @@ class Cluster:
             zone=ZoneSettings(config.zone.id, config.zone.vip.to_model(), config.zone.port),
             database=config.database,
             oned=config.oned,
-            password=(
-                resolve(source, key="database.password", reporter=self.reporter)
-                if source is not None
-                else None
-            ),
+            password=self._secret(source, "database.password") if source is not None else None,
             render=Templates().render,
+            seeding=self.seeding,
             reporter=self.reporter,
             clock=self.clock,
         )
+
+    @cached_property
+    def seeding(self) -> Seeding:
+        """The way a database takes from one node to others."""
+        if self.config.seed.via == "s3":
+            from onebaton.adapters.s3seeds import S3Passage
+            from onebaton.adapters.seedparts import SeedInParts
+
+            passage = S3Passage(self.config.seed_place, self.config.s3)
+            return SeedInParts(self.ssh, self.reporter, passage)
+        from onebaton.adapters.dbdump import SeedByPipes
+
+        return SeedByPipes(self.ssh, self.reporter)
 
     @cached_property
     def image(self) -> Image:

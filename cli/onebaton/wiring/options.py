@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from onebaton.config import Cut
+    from onebaton.config import Cut, Stage
     from onebaton.ports import Reporter
 
 #: Commands that take the options of a cut-over; the second kind those of a rehearsal too.
-_PLANNING = ("plan", "rollout")
+_PLANNING = ("plan", "rollout", "continue")
 _JUDGING = (*_PLANNING, "rehearse")
+#: Commands that may stop after a stage.
+_STAGED = ("rollout", "continue")
 #: Commands that are about one node.
 _ABOUT_ONE = ("park", "unpark", "replace")
 
@@ -32,6 +34,7 @@ class Options:
     :param accepted: tables that may lose rows in a cut-over.
     :param node: the one node that it is about.
     :param clone: name of a clone of that zone, which is meant instead of it.
+    :param until: the stage after which a rollout stops.
     """
 
     config: Path
@@ -43,6 +46,7 @@ class Options:
     accepted: tuple[str, ...] = ()
     node: str | None = None
     clone: str | None = None
+    until: Stage | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
@@ -65,3 +69,5 @@ class Options:
         if command in _JUDGING:
             for table in self.accepted:
                 yield from ("--accept-loss", table)
+        if self.until is not None and command in _STAGED:
+            yield from ("--until", self.until)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from onebaton.model import World
     from onebaton.plan.actions import Action
+    from onebaton.reports import GapRow
     from onebaton.rollout.probe import Probe
-    from onebaton.views import GapRow
     from onebaton.wiring.cluster import Cluster
 
 #: Without any answer in this time there is something to tell, in seconds.
@@ -37,14 +37,20 @@ class Watched(Unwatched):
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
+        self._swapped: set[str] = set()
 
     def seen(self, world: World) -> None:
-        """Probe these members, whether they answer or not."""
-        self._probe.follow({m.server.name: m.server.endpoint for m in world.members})
+        """Probe these members, whether they answer or not, but one that is being swapped."""
+        from onebaton.model import Health
+
+        healthy = {m.server.name for m in world.members if m.health is Health.HEALTHY}
+        self._swapped -= healthy
+        servers = (m.server for m in world.members if m.server.name not in self._swapped)
+        self._probe.follow({server.name: server.endpoint for server in servers})
 
     def before(self, action: Action) -> None:
         """What is about to be stopped for good is not a gap of the zone."""
-        from onebaton.plan.actions import CutOver, Fence, HandOver, Park, Reinstate, Retire
+        from onebaton.plan.actions import CutOver, Fence, HandOver, Park, Reinstate, Retire, Swap
 
         match action:
             case (
@@ -53,6 +59,9 @@ class Watched(Unwatched):
                 | Park(server=server)
                 | HandOver(from_server=server)
             ):
+                self._probe.remove(server.name)
+            case Swap(server=server):
+                self._swapped.add(server.name)
                 self._probe.remove(server.name)
             case CutOver() | Reinstate():
                 # All servers end; the virtual IP is what clients go on with.

@@ -11,7 +11,8 @@ from onebaton.wiring.cloning import CloneWish
 from onebaton.wiring.running import locked, opened, run_id
 
 if TYPE_CHECKING:
-    from onebaton.views import RehearsalView, ReportView
+    from onebaton.reports import ReportView
+    from onebaton.views import RehearsalView
     from onebaton.wiring.options import Options
 
 #: Name of a clone that is made for one rehearsal.

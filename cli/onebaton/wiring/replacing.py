@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from onebaton.model import World
     from onebaton.plan.actions import Plan
     from onebaton.plan.wanted import Condemned, Wanted
-    from onebaton.views import ReportView
+    from onebaton.reports import ReportView
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
 
@@ -59,6 +59,7 @@ def replace(options: Options, node: str) -> ReportView:
                     lambda world: _planned(cluster, one, world),
                     seen=watch.seen,
                     before=watch.before,
+                    gaps=watch.gaps,
                 )
                 gaps = watch.gaps()
             cluster.condemned.forget()

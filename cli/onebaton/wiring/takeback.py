@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from onebaton.model import World
     from onebaton.plan.actions import Plan
-    from onebaton.views import FinalView, ReportView, RollbackView
+    from onebaton.reports import ReportView
+    from onebaton.views import FinalView, RollbackView
     from onebaton.wiring.options import Options
 
 
@@ -49,9 +50,10 @@ def rollback(options: Options) -> ReportView:
             # virtual IP, and it alone is probed.
             with probing(cluster) as watch:
                 decide = _while_recorded(plan_rollback)
-                taken = carry_out(cluster, lock, run, cluster.look, decide)
+                taken = carry_out(cluster, lock, run, cluster.look, decide, gaps=watch.gaps)
                 gaps = watch.gaps()
             cluster.goals.forget()
+            cluster.stage_progress.forget()
             title = (
                 f"zone {cluster.config.zone.name} is back on {told.version or 'its old servers'}"
             )

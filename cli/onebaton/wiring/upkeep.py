@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onebaton.model import World
     from onebaton.plan.actions import Plan
     from onebaton.plan.wanted import Wanted
-    from onebaton.views import ReportView
+    from onebaton.reports import ReportView
     from onebaton.wiring.options import Options
 
 
@@ -69,6 +69,7 @@ def _alone(
                     lambda world: plan(wanted, world, node),
                     seen=watch.seen,
                     before=watch.before,
+                    gaps=watch.gaps,
                 )
                 gaps = watch.gaps()
             return report(cluster, run, title, taken, gaps)

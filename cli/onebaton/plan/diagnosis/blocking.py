@@ -25,8 +25,8 @@ def spared(wanted: Wanted, world: World) -> World | None:
     scene = Scene.of(wanted, world)
     if scene.cutting or scene.leader is None:
         return None
-    busy_with = scene.interrupted
-    return replace(world, members=tuple(m for m in world.members if m is not busy_with))
+    busy_with = (scene.interrupted, *scene.exchanged)
+    return replace(world, members=tuple(m for m in world.members if m not in busy_with))
 
 
 def in_the_way(wanted: Wanted, seen: World, checkup: Checkup, vip: Vip) -> tuple[Finding, ...]:

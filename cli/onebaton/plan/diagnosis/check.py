@@ -69,7 +69,9 @@ class Case:
         All but the one that an interrupted step of ours was busy with: it may be down, and the
         same step begins with it when the command is run again.
         """
-        return tuple(m for m in self.members if m is not self.scene.interrupted)
+        return tuple(
+            m for m in self.members if m not in (self.scene.interrupted, *self.scene.exchanged)
+        )
 
     @property
     def examined(self) -> Iterator[tuple[Member, Examination]]:

@@ -1,6 +1,6 @@
 """Checks of the machines: what a leader's hook needs, and what lies about."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from onebaton.examination import Examination, RaftHook
 from onebaton.model import Vip
@@ -189,20 +189,15 @@ def _drift(case: Case) -> Outcome:
     silent = [name for name, statements in digests.items() if not statements]
     known = {name: statements for name, statements in digests.items() if statements}
     warnings = []
-    for statement in sorted({name for statements in known.values() for name in statements}):
-        groups: dict[str | None, list[str]] = {}
-        for name, statements in known.items():
-            groups.setdefault(statements.get(statement), []).append(name)
-        if len(groups) > 1:
-            ordered = sorted(groups.values(), key=len, reverse=True)
-            warnings.append(
-                Finding(
-                    f"{statement} of oned.conf is not the same on all machines",
-                    " against ".join(", ".join(names) for names in ordered),
-                    "Decide which one is right. New nodes get what the image and the "
-                    "configuration say: what is only on one machine is lost with it.",
-                )
+    for statement, groups in differing(known):
+        warnings.append(
+            Finding(
+                f"{statement} of oned.conf is not the same on all machines",
+                " against ".join(", ".join(names) for names in groups),
+                "Decide which one is right. New nodes get what the image and the "
+                "configuration say: what is only on one machine is lost with it.",
             )
+        )
     count = len(next(iter(known.values()), {}))
     unseen = (*case.unexamined, *cannot_tell(", ".join(silent), "there is no oned.conf"))
     return Outcome(
@@ -210,6 +205,20 @@ def _drift(case: Case) -> Outcome:
         warnings=tuple(warnings),
         unseen=unseen,
     )
+
+
+def differing(machines: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, list[list[str]]]]:
+    """What is not the same on all machines.
+
+    :param machines: digests by what they are of, by name of the machine.
+    :returns: each thing that differs, with the machines that agree on it, the largest group first.
+    """
+    for thing in sorted({thing for digests in machines.values() for thing in digests}):
+        groups: dict[str | None, list[str]] = {}
+        for name, digests in machines.items():
+            groups.setdefault(digests.get(thing), []).append(name)
+        if len(groups) > 1:
+            yield thing, sorted(groups.values(), key=len, reverse=True)
 
 
 def _known_servers(case: Case) -> Outcome:
