@@ -31,6 +31,9 @@ platform: {kind: podman}
 database: {password: {env: DB_PASSWORD}}
 ssh: {key: key}
 rollout: {probe: {rate_hz: 5}}
+stages: {approve: [joined], windows: ["Sat 02:00-05:00 UTC"], hooks: {after: {joined: [page]}}}
+notify: {url: {env: WEBHOOK}}
+seed: {via: s3, bucket: s3://seeds-of-cloud/x}
 clones: {subnets: [10.0.1.0/28, 10.0.1.16/28], size: 3, ttl: 12h}
 """
 CLONE = Clone(
@@ -87,6 +90,10 @@ def test_a_clones_own_file_is_read_back_and_names_no_place_of_production(product
         "platform",
     )
     assert own.clones is None
+    # Nobody is told of it or asked, and its machines could not reach an object store.
+    default = ClusterConfig.model_fields
+    for section in ("stages", "notify", "seed"):
+        assert getattr(own, section) == default[section].default
     assert own.rollout == production.rollout
     assert own.ssh == production.ssh
 
