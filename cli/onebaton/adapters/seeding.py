@@ -166,12 +166,15 @@ def _lacking(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def dump_command(database: str, packer: str) -> str:
-    """Shell: the packed dump, on standard output."""
+    """Shell: the packed dump, on standard output.
+
+    It steps back behind all that serves on that machine.
+    """
     pack = "zstd -q -1 -c" if packer == "zstd" else "gzip -1 -c"
     return f"""\
 {{ dump=mariadb-dump; command -v "$dump" >/dev/null || dump=mysqldump
-  HOME=/root "$dump" --single-transaction --quick --hex-blob --no-tablespaces \\
-    --max-allowed-packet=1G --default-character-set=utf8mb4 {database}; }} | {pack}"""
+  HOME=/root nice -n 19 "$dump" --single-transaction --quick --hex-blob --no-tablespaces \\
+    --max-allowed-packet=1G --default-character-set=utf8mb4 {database}; }} | nice -n 19 {pack}"""
 
 
 def unpack_command(packer: str) -> str:
