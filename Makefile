@@ -100,6 +100,7 @@ test-schedules: setup ## Simulated rollouts with faults falling on them (SEEDS=f
 TOGETHER = -n 2 --dist loadgroup --no-loadscope-reorder
 ZONES = tests/e2e tests/faults tests/integration tests/contract tests/standin
 test: lint ## Lint, then all tests: unit, simulated, contract, integration, end to end
+	@rm -rf .cache/aws-calls
 	@$(BIN)/pytest tests/unit tests/simulation $(TOGETHER)
 	@$(BIN)/pytest $(ZONES) -m "not alone and (quick or not faults)" $(TOGETHER)
 	@$(BIN)/pytest $(ZONES) -m alone

@@ -48,6 +48,9 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _encryption(data)
     yield from _clones(data)
     yield from _seed(data)
+    yield from _aws_base(data)
+    yield from _aws_subnets(data)
+    yield from _aws_address(data)
 
 
 def _generations(data: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -76,7 +79,8 @@ def _places(data: Mapping[str, object]) -> Iterator[Contradiction]:
     vip = _value(data, vip_location, read_interface, None)
     taken: dict[IPv4Address, str] = {}
     if vip is not None:
-        yield from _place(vip_location, vip.ip, subnet)
+        if not _has_elastic_ip(data):  # which is no address of the nodes' own network
+            yield from _place(vip_location, vip.ip, subnet)
         taken[vip.ip] = "the zone's virtual IP (zone.vip.address)"
     generations = _at(data, ("network", "generations"))
     for name, addresses in generations.items() if isinstance(generations, Mapping) else ():
@@ -203,6 +207,97 @@ def _clones(data: Mapping[str, object]) -> Iterator[Contradiction]:
             yield Contradiction(
                 location, f"{subnet} is too small for two generations of {size} nodes and a VIP"
             )
+
+
+def _aws_base(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """There is one place that says what an AMI is baked on."""
+    if _is_aws(data) and _at(data, ("image", "base")) is not None:
+        yield Contradiction(
+            ("image", "base"), "is for other platforms: on aws it is platform.source_ami"
+        )
+
+
+def _aws_subnets(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """Subnets are apart, and each node's address is in one of them and free there."""
+    if not _is_aws(data):
+        return
+    whole = _value(data, ("network", "subnet"), read_subnet, None)
+    subnets: list[IPv4Network] = []
+    given = _at(data, ("platform", "subnets"))
+    for number in range(len(given) if _is_list(given) else 0):
+        location: Location = ("platform", "subnets", number, "cidr")
+        subnet = _value(data, location, read_subnet, None)
+        if subnet is None:
+            return  # what lies in it is not known
+        if whole is not None and not subnet.subnet_of(whole):
+            yield Contradiction(location, f"{subnet} is outside network.subnet {whole}")
+        for other in subnets:
+            if subnet.overlaps(other):
+                yield Contradiction(location, f"{subnet} overlaps with {other}")
+        subnets.append(subnet)
+    if not subnets:
+        return
+    generations = _at(data, ("network", "generations"))
+    for name, addresses in generations.items() if isinstance(generations, Mapping) else ():
+        for number in range(len(addresses) if _is_list(addresses) else 0):
+            yield from _aws_place(data, ("network", "generations", name, number), subnets)
+    if not _has_elastic_ip(data):
+        yield from _aws_vip(data, subnets)
+
+
+def _aws_place(
+    data: Mapping[str, object], location: Location, subnets: Sequence[IPv4Network]
+) -> Iterator[Contradiction]:
+    address = _value(data, location, read_address, None)
+    if address is None:
+        return
+    subnet = next((subnet for subnet in subnets if address in subnet), None)
+    if subnet is None:
+        yield Contradiction(location, f"{address} is in none of platform.subnets")
+    # The first four addresses and the last one of each subnet (Amazon VPC, Subnet CIDR blocks).
+    elif address < subnet.network_address + 4 or address == subnet.broadcast_address:
+        yield Contradiction(location, f"{address} of {subnet} is kept by AWS for itself")
+
+
+def _aws_vip(data: Mapping[str, object], subnets: Sequence[IPv4Network]) -> Iterator[Contradiction]:
+    """A private address moves within its subnet only."""
+    location: Location = ("zone", "vip", "address")
+    vip = _value(data, location, read_interface, None)
+    if len(subnets) > 1:
+        yield Contradiction(
+            ("platform", "subnets"),
+            "are several, and a private address cannot leave its own: take one subnet, or "
+            "platform.address.via elastic-ip",
+        )
+    elif vip is not None and vip.ip not in subnets[0]:
+        yield Contradiction(location, f"{vip.ip} is not in {subnets[0]}, the nodes' subnet")
+
+
+def _aws_address(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """An Elastic IP is named whole, and only where it is used."""
+    if not _is_aws(data):
+        return
+    location: Location = ("platform", "address", "allocation_id")
+    allocation = _at(data, location)
+    if not _has_elastic_ip(data):
+        if allocation is not None:
+            yield Contradiction(location, "is for platform.address.via elastic-ip")
+        return
+    if allocation is None:
+        yield Contradiction(location, "is missing: elastic-ip moves the address allocated as this")
+    vip = _value(data, ("zone", "vip", "address"), read_interface, None)
+    if vip is not None and vip.network.prefixlen != vip.max_prefixlen:
+        yield Contradiction(
+            ("zone", "vip", "address"), f"is an Elastic IP: write it as {vip.ip}/32"
+        )
+
+
+def _is_aws(data: Mapping[str, object]) -> bool:
+    return _at(data, ("platform", "kind")) == "aws"
+
+
+def _has_elastic_ip(data: Mapping[str, object]) -> bool:
+    return _is_aws(data) and _at(data, ("platform", "address", "via")) == "elastic-ip"
 
 
 def _seed(data: Mapping[str, object]) -> Iterator[Contradiction]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
 
 _NAME = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
 _VERSION = r"^\d+\.\d+\.\d+(\.\d+)?$"
@@ -24,6 +24,11 @@ _OF_PARAMETER_STORE = r"^[A-Za-z0-9_.:/-]{1,2048}$"
 _OF_SECRETS_MANAGER = r"^[A-Za-z0-9/_+=.@:-]{1,2048}(#[^#\s]{1,256})?$"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _DURATION = r"^[1-9]\d{0,4}[mhdw]$"
+_AWS_ID = r"^[a-z]+-[0-9a-f]{8,17}$"
+_AWS_NAME = r"^[A-Za-z0-9_.:/=+,@ -]{1,255}$"
+_INSTANCE_TYPE = r"^[a-z0-9-]+\.[a-z0-9-]+$"
+_AWS_OWNER = r"^(\d{12}|self|amazon)$"
+_TAG_KEY = r"^[A-Za-z0-9_.:/=+@ -]{1,128}$"
 _PREFIX_PART = r"[A-Za-z0-9_][A-Za-z0-9._%+=-]*"
 
 #: What a text must look like, in words, by the pattern that checks it.
@@ -39,6 +44,11 @@ PATTERNS = {
     _DURATION: "must be a number of minutes, hours, days or weeks, such as 90m, 12h, 3d or 1w",
     _OF_PARAMETER_STORE: "must be the name of a parameter, such as /cloud/oneadmin, or its ARN",
     _OF_SECRETS_MANAGER: "must be the name of a secret or its ARN, and may have #KEY behind it",
+    _AWS_ID: "must be an id as AWS gives them, such as vpc-0a1b2c3d4e5f67890",
+    _AWS_NAME: "must be a name as AWS takes them",
+    _INSTANCE_TYPE: "must be an instance type, such as m6i.large",
+    _AWS_OWNER: "must be the number of an account (12 digits), self or amazon",
+    _TAG_KEY: "must be the key of a tag: letters, digits and _.:/=+@- alone, 128 at most",
 }
 
 #: Key of the validation context under which the file's folder is found.
@@ -133,6 +143,22 @@ def require_file(path: Path) -> None:
         raise ValueError(f"the file {path} cannot be read")
 
 
+def _free_tag(key: str) -> str:
+    # Without upper case: Name is what people see, and no two keys may differ by case alone.
+    if key.lower().startswith(("aws:", "onebaton")) or key.lower() == "name":
+        raise ValueError("is a tag that AWS or onebaton sets")
+    return key
+
+
+def _not_empty(values: tuple[object, ...]) -> tuple[object, ...]:
+    if not values:
+        raise ValueError("must hold at least one entry")
+    return values
+
+
+#: Of lists with entries of many parts: pydantic's own rule counts an entry that is wrong for none.
+NOT_EMPTY = AfterValidator(_not_empty)
+
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Version = Annotated[str, StringConstraints(pattern=_VERSION)]
 Package = Annotated[str, StringConstraints(pattern=_PACKAGE)]
@@ -150,6 +176,11 @@ Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 ParameterName = Annotated[str, StringConstraints(pattern=_OF_PARAMETER_STORE)]
 SecretName = Annotated[str, StringConstraints(pattern=_OF_SECRETS_MANAGER)]
 Region = Annotated[str, StringConstraints(pattern=_REGION)]
+AwsId = Annotated[str, StringConstraints(pattern=_AWS_ID)]
+AwsName = Annotated[str, StringConstraints(pattern=_AWS_NAME)]
+InstanceType = Annotated[str, StringConstraints(pattern=_INSTANCE_TYPE)]
+AwsOwner = Annotated[str, StringConstraints(pattern=_AWS_OWNER)]
+TagKey = Annotated[str, StringConstraints(pattern=_TAG_KEY), AfterValidator(_free_tag)]
 
 
 def repository_url(value: str, info: ValidationInfo) -> str:

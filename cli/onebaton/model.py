@@ -160,7 +160,7 @@ class Image:
 
     :param name: the platform's name for it (a container image's tag, an AMI's name); no two
         bakes have the same.
-    :param digest: the content's identity on its platform (``sha256:…``).
+    :param digest: the content's identity on its platform (``sha256:…``; an AMI's id).
     :param schema: what its ``oned`` requires; ``UNKNOWN_SCHEMA`` until it was booted and asked.
     :param recipe_digest: digest over everything that went into the bake.
     :param built_at: ISO 8601, UTC.

@@ -385,6 +385,10 @@ class ImageBuilder(Protocol):
         """
         ...
 
+    def label(self, image: Image) -> None:
+        """Note on the image what its trial told, where the platform has a place for it."""
+        ...
+
     def discard(self, image: Image) -> None:
         """Remove an image that must not be used; no error if there is none."""
         ...

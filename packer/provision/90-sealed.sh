@@ -22,6 +22,11 @@ for folder in /var/lib/one/.one /var/lib/one/.ssh /root/.ssh; do
         finding "$folder is not empty: $(ls -A "$folder" | tr '\n' ' ')"
     fi
 done
+for file in /home/*/.ssh/authorized_keys; do
+    if [ -s "$file" ]; then
+        finding "$file lets somebody in to every node"
+    fi
+done
 for file in $(find / -xdev \( -path /proc -o -path /sys -o -path /usr -o -path /var/lib/dpkg \) \
     -prune -o -type f -name '*_auth' -print); do
     finding "$file looks like credentials"

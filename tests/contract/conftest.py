@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract import objectstore
+from tests.contract import objectstore, terraform_provider
 from tests.contract.objectstore import ObjectStore
 from tests.standin.harness import SECRET, HarnessError, MariaDB, mariadb, zone
 
 ENDPOINTS = "ONEBATON_CONTRACT_ENDPOINTS"
 AUTH_FILE = "ONEBATON_CONTRACT_AUTH_FILE"
+
+
+def pytest_report_header() -> str:
+    """Which AWS provider the tests of Terraform run with."""
+    return f"terraform's AWS provider: {terraform_provider.aws_provider().words}"
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +36,9 @@ def private_mariadb() -> Iterator[MariaDB]:
 
 
 @pytest.fixture(scope="session")
-def object_service() -> Iterator[ObjectStore]:
+def object_service(aws_calls: Path) -> Iterator[ObjectStore]:
     """An S3-compatible service on loopback."""
-    with objectstore.serving() as service:
+    with objectstore.serving(aws_calls / "state") as service:
         yield service
 
 

@@ -14,6 +14,7 @@ import pytest
 import requests
 from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from tests.integration.aws_calls import OURS, recording
 from werkzeug.serving import make_server
 
 if TYPE_CHECKING:
@@ -44,25 +45,33 @@ class ObjectStore:
 
     :ivar faults: what befalls the next requests that change or read an object, in order.
     :ivar seen: method and path of all requests, in order.
+    :ivar actions: what others than the tests ask for, as IAM calls it, in order.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.faults: Iterator[Fault] = iter(())
         self.seen: list[str] = []
+        self.actions: list[str] = []
         self.over = threading.Event()
+
+    def reset(self) -> None:
+        """Fair weather, and nothing there."""
+        self.faults = iter(())
+        requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
+        self.seen.clear()
+        self.actions.clear()
 
     def clear(self) -> None:
         """Fair weather, and the one bucket, empty."""
-        self.faults = iter(())
-        requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
+        self.reset()
         self.client.create_bucket(Bucket=BUCKET)
         self.seen.clear()
 
     @cached_property
     def client(self) -> "S3Client":
         """A client of the tests' own."""
-        return boto3.session.Session(ACCESS_KEY, SECRET_KEY).client(
+        return boto3.session.Session(OURS, SECRET_KEY).client(
             "s3",
             endpoint_url=self.url,
             region_name="us-east-1",
@@ -71,9 +80,10 @@ class ObjectStore:
 
 
 @contextlib.contextmanager
-def serving(host: str = "127.0.0.1") -> Iterator[ObjectStore]:
+def serving(record: Path | None = None, *, host: str = "127.0.0.1") -> Iterator[ObjectStore]:
     """Serve an empty bucket until the block is left.
 
+    :param record: gets the actions that were asked for, a line each.
     :param host: address of this machine to listen at.
     """
     moto = DomainDispatcherApplication(create_backend_app)
@@ -89,8 +99,11 @@ def serving(host: str = "127.0.0.1") -> Iterator[ObjectStore]:
         fault = next(store.faults, None)
         return app(environ, start) if fault is None else fault(app, environ, start)
 
-    server = make_server(host, 0, weather, threaded=True)
+    actions: list[str] = []
+    app_told = recording(weather, actions, record)
+    server = make_server(host, 0, app_told, threaded=True)
     store = ObjectStore(f"http://{host}:{server.server_port}")
+    store.actions = actions
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

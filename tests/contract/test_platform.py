@@ -1,10 +1,15 @@
-"""What every platform does alike: the one in memory, and podman by Terraform."""
+"""What every platform does alike: the one in memory, podman and AWS by Terraform.
+
+AWS takes its time: Terraform's provider waits 10 s and more for machines that come or go. So the
+life of nodes is one story, told in as few steps as it takes.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
 import pytest
+from tests.contract.aws_lab import aws_lab
 from tests.fakes.platform import FakePlatform
 from tests.integration.podman_lab import podman_lab
 
@@ -26,6 +31,7 @@ class Lab(Protocol):
     def lose(self, name: str) -> None: ...
     def stop(self, name: str) -> None: ...
     def leftovers(self) -> list[str]: ...
+    def clear(self) -> None: ...
 
 
 class MemoryLab:
@@ -58,16 +64,24 @@ class MemoryLab:
     def leftovers(self) -> list[str]:
         return [node.spec.name for node in self.fake.nodes()]
 
+    def clear(self) -> None:
+        self.platform.apply([])
+
 
 @pytest.fixture(
     scope="module",
-    params=["memory", pytest.param("podman", marks=pytest.mark.integration)],
+    params=["memory", *(pytest.param(n, marks=pytest.mark.integration) for n in ("podman", "aws"))],
 )
-def made_lab(request, tmp_path_factory) -> Iterator[Lab]:
+def made_lab(request, tmp_path_factory, aws_calls) -> Iterator[Lab]:
     if request.param == "memory":
         yield MemoryLab()
         return
-    with podman_lab(tmp_path_factory.mktemp("platform"), 1) as lab:
+    folder = tmp_path_factory.mktemp("platform")
+    labs = {
+        "podman": lambda: podman_lab(folder, 1),
+        "aws": lambda: aws_lab(folder, aws_calls / "platform"),
+    }
+    with labs[request.param]() as lab:
         yield lab
 
 
@@ -75,12 +89,8 @@ def made_lab(request, tmp_path_factory) -> Iterator[Lab]:
 def lab(made_lab: Lab) -> Iterator[Lab]:
     """Every test begins with nothing, and leaves nothing to the next one."""
     yield made_lab
-    made_lab.platform.apply([])
+    made_lab.clear()
     assert made_lab.leftovers() == []
-
-
-def specs(lab: Lab) -> set[NodeSpec]:
-    return {node.spec for node in lab.platform.nodes()}
 
 
 def test_begins_with_no_nodes(lab: Lab):
@@ -89,84 +99,72 @@ def test_begins_with_no_nodes(lab: Lab):
     assert lab.platform.pending([]) == ()
 
 
-def test_holds_the_wanted_nodes_and_has_nothing_more_to_do(lab: Lab):
-    wanted = [lab.spec(1), lab.spec(2), lab.spec(3)]
-    assert len(lab.platform.pending(wanted)) == 3
-    lab.platform.apply(wanted)
-    nodes = lab.platform.nodes()
-    assert [node.spec for node in nodes] == wanted
-    assert {node.state for node in nodes} == {NodeState.RUNNING}
-    assert len({node.instance for node in nodes}) == 3
-    assert all(node.instance for node in nodes)
-    assert lab.platform.pending(wanted) == ()
-    lab.platform.apply(wanted)
-    assert lab.platform.nodes() == nodes
+def instances(lab: Lab) -> dict[NodeSpec, str]:
+    return {node.spec: node.instance for node in lab.platform.nodes()}
 
 
-def test_changes_generations_without_touching_the_nodes_that_stay(lab: Lab):
-    lab.platform.apply([lab.spec(1), lab.spec(2)])
-    before = {node.spec: node.instance for node in lab.platform.nodes()}
-    lab.platform.apply([lab.spec(1), lab.spec(2), lab.spec(1, "b"), lab.spec(2, "b")])
-    between = {node.spec: node.instance for node in lab.platform.nodes()}
-    assert len(between) == 4
-    assert {spec: between[spec] for spec in before} == before
-    lab.platform.apply([lab.spec(1, "b"), lab.spec(2, "b")])
-    after = {node.spec: node.instance for node in lab.platform.nodes()}
-    assert set(after) == {lab.spec(1, "b"), lab.spec(2, "b")}
-    assert after == {spec: between[spec] for spec in after}
+def states(lab: Lab) -> dict[NodeSpec, NodeState]:
+    return {node.spec: node.state for node in lab.platform.nodes()}
 
 
-def test_a_node_that_vanished_is_seen_and_replaced_by_another_machine(lab: Lab):
-    wanted = [lab.spec(1), lab.spec(2)]
-    lab.platform.apply(wanted)
-    before = lab.platform.nodes()
-    lab.lose(wanted[0].name)
-    seen = lab.platform.nodes()
-    assert [node.state for node in seen] == [NodeState.VANISHED, NodeState.RUNNING]
-    assert seen[0].spec == wanted[0]
-    pending = lab.platform.pending(wanted)
+def test_nodes_come_vanish_stop_and_go_through_generations(lab: Lab):
+    first, second = lab.spec(1), lab.spec(2)
+    old, new = [first, second], [lab.spec(1, "b"), lab.spec(2, "b")]
+    running = NodeState.RUNNING
+
+    # The wanted nodes are made, and then nothing is left to do.
+    assert len(lab.platform.pending(old)) == 2
+    lab.platform.apply(old)
+    begun = lab.platform.nodes()
+    assert [node.spec for node in begun] == old
+    assert states(lab) == dict.fromkeys(old, running)
+    made = instances(lab)
+    assert len(set(made.values())) == 2
+    assert all(made.values())
+    assert lab.platform.pending(old) == ()
+    lab.platform.apply(old)
+    assert lab.platform.nodes() == begun
+
+    # One vanishes: it is seen, and another machine takes its place while the next ones are made.
+    # The node that stays is not touched.
+    lab.lose(first.name)
+    assert states(lab) == {first: NodeState.VANISHED, second: running}
+    pending = lab.platform.pending(old)
     assert pending
-    assert all(wanted[0].name in line for line in pending)
+    assert all(first.name in line for line in pending)
+    lab.platform.apply([*old, *new])
+    assert states(lab) == dict.fromkeys([*old, *new], running)
+    between = instances(lab)
+    assert between[first] != made[first]
+    assert between[second] == made[second]
+
+    # The old ones go; the one that vanished is forgotten, the one that was stopped is left so,
+    # and the one that is to be something else is another machine.
+    lab.lose(second.name)
+    lab.stop(new[0].name)
+    other = replace(new[1], generation="c")
+    wanted = [new[0], other]
+    assert states(lab) == {
+        first: running,
+        second: NodeState.VANISHED,
+        new[0]: NodeState.STOPPED,
+        new[1]: running,
+    }
+    assert len(lab.platform.pending(wanted)) >= 3
     lab.platform.apply(wanted)
-    after = lab.platform.nodes()
-    assert {node.state for node in after} == {NodeState.RUNNING}
-    assert after[0].instance != before[0].instance
-    assert after[1] == before[1]
+    assert states(lab) == {new[0]: NodeState.STOPPED, other: running}
+    after = instances(lab)
+    assert after[new[0]] == between[new[0]]
+    assert after[other] != between[new[1]]
+    assert lab.platform.pending(wanted) == ()
 
-
-def test_a_node_of_another_specification_is_another_machine_in_the_same_place(lab: Lab):
-    wanted = [lab.spec(1), lab.spec(2)]
-    lab.platform.apply(wanted)
-    before = lab.platform.nodes()
-    other = replace(wanted[0], generation="b")
-    (line,) = lab.platform.pending([other, wanted[1]])[:1]
-    assert other.name in line
-    lab.platform.apply([other, wanted[1]])
-    after = lab.platform.nodes()
-    assert [node.spec for node in after] == [other, wanted[1]]
-    assert after[0].state is NodeState.RUNNING
-    assert after[0].instance != before[0].instance
-    assert after[1] == before[1]
-
-
-def test_a_node_that_vanished_and_is_not_wanted_is_forgotten(lab: Lab):
-    lab.platform.apply([lab.spec(1), lab.spec(2)])
-    lab.lose(lab.spec(1).name)
-    lab.platform.apply([lab.spec(2)])
-    assert specs(lab) == {lab.spec(2)}
-    assert lab.platform.pending([lab.spec(2)]) == ()
-
-
-def test_a_stopped_node_is_seen_and_left_as_it_is(lab: Lab):
-    lab.platform.apply([lab.spec(1)])
-    instance = lab.platform.nodes()[0].instance
-    lab.stop(lab.spec(1).name)
-    (node,) = lab.platform.nodes()
-    assert node.state is NodeState.STOPPED
-    assert node.instance == instance
-    assert lab.platform.pending([lab.spec(1)]) == ()
-    lab.platform.apply([lab.spec(1)])
-    assert lab.platform.nodes()[0].state is NodeState.STOPPED
+    # An image goes only after the last node that was made from it.
+    image = lab.image()
+    with pytest.raises(RefusedError, match=image.name):
+        lab.platform.remove_image(image)
+    assert lab.platform.image_present(image)
+    lab.platform.apply([])
+    assert lab.leftovers() == []
 
 
 def test_an_image_with_another_content_is_refused_before_anything_is_made(lab: Lab):
@@ -196,12 +194,6 @@ def test_knows_an_image_by_its_digest(lab: Lab):
 
 def test_removes_an_image_that_nothing_uses(lab: Lab):
     image = lab.image()
-    lab.platform.apply([lab.spec(1)])
-    with pytest.raises(RefusedError, match=image.name):
-        lab.platform.remove_image(image)
-    assert lab.platform.image_present(image)
-    assert len(lab.platform.nodes()) == 1
-    lab.platform.apply([])
     other = Image(image.name, "sha256:" + "0" * 64, "6.10.0", image.schema, "", "", "", "", "")
     lab.platform.remove_image(other)
     assert lab.platform.image_present(image)

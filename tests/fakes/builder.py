@@ -2,13 +2,14 @@
 
 from tests.fakes.platform import FakePlatform
 
-from onebaton.model import UNKNOWN_SCHEMA, Image, Recipe
+from onebaton.model import UNKNOWN_SCHEMA, Image, Recipe, Schema
 
 
 class FakeBuilder:
     """Implements the port ``ImageBuilder`` for a platform in memory.
 
     :ivar the_recipe: what :meth:`recipe` answers; may be replaced.
+    :ivar labelled: schemas that trials told, by the image's name.
     :ivar discarded: names of images that were removed.
     """
 
@@ -16,6 +17,7 @@ class FakeBuilder:
         self._platform = platform
         self._built = 0
         self.the_recipe = recipe
+        self.labelled: dict[str, Schema] = {}
         self.discarded: list[str] = []
 
     def recipe(self) -> Recipe:
@@ -38,6 +40,10 @@ class FakeBuilder:
         )
         self._platform.images[image.name] = image.digest
         return image
+
+    def label(self, image: Image) -> None:
+        """Note the schema."""
+        self.labelled[image.name] = image.schema
 
     def discard(self, image: Image) -> None:
         """Remove an image; no error if there is none."""

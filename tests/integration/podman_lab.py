@@ -131,6 +131,10 @@ class PodmanLab:
             *(name for name in networks if name == self.network),
         ]
 
+    def clear(self) -> None:
+        """No nodes, and nothing that they shared."""
+        self.platform.apply([])
+
     def build_image(self) -> None:
         """Import the tiny image."""
         self.podman.run(["import", "-", self.image_name], timeout_s=QUICK_S, stdin=tiny_root())

@@ -18,6 +18,7 @@ from onebaton import config
 from onebaton.adapters.image_builder import PackerBuilder
 from onebaton.adapters.packages import read_index
 from onebaton.adapters.podman import Podman
+from onebaton.adapters.podman_build import PodmanBuild
 from onebaton.adapters.podman_platform import PodmanPlatform
 from onebaton.adapters.store import FolderStore
 from onebaton.bake.catalogue import Catalogue
@@ -78,7 +79,9 @@ class Bakery:
             repository=config.RepositoryConfig(url=str(self._repository)),
             scripts=scripts,
         )
-        return PackerBuilder(image, self.podman, self.state / "bake", self.reporter, SystemClock())
+        folder = self.state / "bake"
+        build = PodmanBuild(image.base, self.podman, folder, self.reporter)
+        return PackerBuilder(image, build, folder, self.reporter, SystemClock())
 
     def oven(self, *scripts: Path) -> Oven:
         return Oven(self.builder(scripts=scripts), self._platform, self.catalogue, self.reporter)

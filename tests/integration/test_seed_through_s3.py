@@ -78,7 +78,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
             TABLES, what="filling the database", timeout_s=60
         )
         gateway = lab.vip.address.rpartition(".")[0] + ".1"
-        with objectstore.serving(gateway) as objects:
+        with objectstore.serving(host=gateway) as objects:
             yield Road(lab, objects, source, targets)
 
 

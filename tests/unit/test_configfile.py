@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from onebaton.adapters.configfile import load, schema
+from onebaton.config import AwsPlatform, PodmanPlatform
 from onebaton.errors import ConfigError, Status
 
 GOOD = """\
@@ -116,6 +117,16 @@ CASES = {
         ["25: roll: unknown key; did you mean rollout?"],
     ),
     "missing key": ("  name: lab\n", "", ["1: zone.name: is missing"]),
+    "unknown platform": (
+        "  kind: podman",
+        "  kind: lxd",
+        ["17: platform.kind: must be 'podman' or 'aws'"],
+    ),
+    "platform that is none": (
+        "platform:\n  kind: podman",
+        "platform: 3",
+        ["16: platform: must hold keys of its own"],
+    ),
     "missing section": ("platform:\n  kind: podman\n", "", ["1: platform: is missing"]),
     "key with nothing": ("  name: lab", "  name:", ["2: zone.name: is missing"]),
     "key twice": (
@@ -625,3 +636,138 @@ def test_the_schema_describes_every_key():
     assert missing == []
     assert whole["required"] == ["zone", "image", "platform", "network", "ssh"]
     assert whole["additionalProperties"] is False
+
+
+AWS = """\
+platform:
+  kind: aws
+  region: eu-central-1
+  vpc_id: vpc-0a1b2c3d
+  subnets:
+    - {id: subnet-0a1b2c3d, cidr: 10.0.0.0/25}
+  access:
+    operators: [10.9.0.0/16]
+  address:
+    via: secondary-private-ip
+  tags: {}
+"""
+ON_AWS = GOOD.replace("platform:\n  kind: podman\n", AWS)
+ELASTIC = "via: elastic-ip\n    allocation_id: eipalloc-0a1b2c3d"
+TWO_SUBNETS = "10.0.0.0/25}\n    - {id: subnet-1a1b2c3d, cidr: 10.0.0.128/25}"
+
+
+def test_nodes_on_aws_are_read_whole(folder):
+    config = load(write(folder, ON_AWS), environ={})
+    platform = config.platform
+    assert isinstance(platform, AwsPlatform)
+    assert [(s.id, str(s.cidr)) for s in platform.subnets] == [("subnet-0a1b2c3d", "10.0.0.0/25")]
+    assert platform.address.via == "secondary-private-ip"
+    assert platform.source_ami.owner == "136693071363"
+
+
+def test_an_elastic_ip_serves_nodes_in_several_subnets(folder):
+    text = (
+        ON_AWS.replace("10.0.0.0/25}", TWO_SUBNETS)
+        .replace(
+            "via: secondary-private-ip", "via: elastic-ip\n    allocation_id: eipalloc-0a1b2c3d"
+        )
+        .replace("10.0.0.100/24", "198.51.100.7/32")
+        .replace("10.0.0.23]", "10.0.0.223]")
+    )
+    config = load(write(folder, text), environ={})
+    assert isinstance(config.platform, AwsPlatform)
+    assert config.platform.address.allocation_id == "eipalloc-0a1b2c3d"
+
+
+def test_a_platform_without_a_kind_is_the_machine_at_hand(folder):
+    text = GOOD.replace("  kind: podman", "  memory_mib: 2048")
+    assert load(write(folder, text), environ={}).platform == PodmanPlatform(memory_mib=2048)
+
+
+#: The same on aws.
+AWS_CASES = {
+    "unknown key": (
+        "  kind: aws",
+        "  kind: aws\n  regoin: x",
+        ["18: platform.regoin: unknown key; did you mean region?"],
+    ),
+    "unknown key of a subnet": (
+        "cidr: 10.0.0.0/25}",
+        "cidr: 10.0.0.0/25, zone: a}",
+        ["21: platform.subnets[0].zone: unknown key; known here: id, cidr"],
+    ),
+    "missing key": ("  vpc_id: vpc-0a1b2c3d\n", "", ["16: platform.vpc_id: is missing"]),
+    "no such id": (
+        "vpc-0a1b2c3d",
+        "myvpc",
+        ["19: platform.vpc_id: must be an id as AWS gives them, such as vpc-0a1b2c3d4e5f67890"],
+    ),
+    "nobody may reach it": (
+        "operators: [10.9.0.0/16]",
+        "operators: []",
+        ["23: platform.access.operators: must hold at least one entry"],
+    ),
+    "a tag of AWS's": (
+        "tags: {}",
+        "tags: {Name: x}",
+        ["26: platform.tags.Name: is a tag that AWS or onebaton sets"],
+    ),
+    "a base": (
+        "  version: 6.10.5",
+        "  version: 6.10.5\n  base: debian",
+        ["12: image.base: is for other platforms: on aws it is platform.source_ami"],
+    ),
+    "node in no subnet": (
+        "10.0.0.23]",
+        "10.0.0.200]",
+        ["31: network.generations.b[2]: 10.0.0.200 is in none of platform.subnets"],
+    ),
+    "an address that AWS keeps": (
+        "[10.0.0.11,",
+        "[10.0.0.3,",
+        ["30: network.generations.a[0]: 10.0.0.3 of 10.0.0.0/25 is kept by AWS for itself"],
+    ),
+    "subnet elsewhere": (
+        "cidr: 10.0.0.0/25}",
+        "cidr: 10.0.0.0/25}\n    - {id: subnet-1a1b2c3d, cidr: 10.1.0.0/25}",
+        [
+            "20: platform.subnets: are several, and a private address cannot leave its own: "
+            "take one subnet, or platform.address.via elastic-ip",
+            "22: platform.subnets[1].cidr: 10.1.0.0/25 is outside network.subnet 10.0.0.0/24",
+        ],
+    ),
+    "subnets that overlap": (
+        "cidr: 10.0.0.0/25}",
+        "cidr: 10.0.0.0/25}\n    - {id: subnet-1a1b2c3d, cidr: 10.0.0.64/26}",
+        [
+            "20: platform.subnets: are several, and a private address cannot leave its own: "
+            "take one subnet, or platform.address.via elastic-ip",
+            "22: platform.subnets[1].cidr: 10.0.0.64/26 overlaps with 10.0.0.0/25",
+        ],
+    ),
+    "virtual IP in another subnet": (
+        "10.0.0.100/24",
+        "10.0.0.200/24",
+        ["5: zone.vip.address: 10.0.0.200 is not in 10.0.0.0/25, the nodes' subnet"],
+    ),
+    "allocation without its use": (
+        "via: secondary-private-ip",
+        "allocation_id: eipalloc-0a1b2c3d",
+        ["25: platform.address.allocation_id: is for platform.address.via elastic-ip"],
+    ),
+    "use without its allocation": (
+        "via: secondary-private-ip",
+        "via: elastic-ip",
+        [
+            "5: zone.vip.address: is an Elastic IP: write it as 10.0.0.100/32",
+            "24: platform.address.allocation_id: is missing: elastic-ip moves the address "
+            "allocated as this",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), AWS_CASES.values(), ids=AWS_CASES)
+def test_a_mistake_about_aws_is_told_once_at_its_line(folder, old, new, expected):
+    assert ON_AWS.count(old) == 1
+    assert mistakes(folder, ON_AWS.replace(old, new)) == expected

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from onebaton.adapters.configfile import load
 from onebaton.adapters.startfile import Choices, render, write
 from onebaton.config import (
+    AwsPlatform,
     ClusterConfig,
     DatabaseConfig,
     Gates,
@@ -25,6 +26,7 @@ from onebaton.config import (
     StagesConfig,
     Timeouts,
 )
+from onebaton.config.section import kind_of
 from onebaton.errors import ConfigError, UsageError
 
 CHOICES = Choices("podman", "lab", "6.10.5", None)
@@ -76,6 +78,16 @@ def test_its_values_are_the_defaults(folder):
     assert config.notify == NotifyConfig()
     assert config.seed == SeedConfig()
     assert config.secrets == SecretsConfig()
+
+
+def test_on_aws_too_its_values_are_the_defaults(folder):
+    config = begin(folder, dataclasses.replace(CHOICES, platform="aws"))
+    platform = config.platform
+    assert isinstance(platform, AwsPlatform)
+    for section in (platform, platform.source_ami, platform.volumes, platform.address):
+        for name, field in type(section).model_fields.items():
+            if not field.is_required():
+                assert getattr(section, name) == field.default, name
 
 
 CHANGES = {
@@ -159,13 +171,16 @@ def test_stages_as_they_are_meant(folder):
     assert (config.notify.url.env, config.notify.events) == ("HOOK", ("failed",))
 
 
-def test_it_holds_every_option_with_a_comment():
-    text = render(CHOICES)
+@pytest.mark.parametrize("platform", [PodmanPlatform, AwsPlatform])
+def test_it_holds_every_option_with_a_comment(platform):
+    text = render(dataclasses.replace(CHOICES, platform=kind_of(platform)))
     data = YAML(typ="safe", pure=True).load(text)
     # Said in comments: there is one way to give a secret at a time.
     password = "zone.credentials.password"
     others = [name for name in SecretSource.model_fields if name != "file"]
     unsaid = {*(f"{password}.{name}" for name in others), "database.password", "notify.url"}
+    # On aws platform.source_ami says it.
+    absent = {"image.base"} if platform is AwsPlatform else set()
 
     def keys(section: type[Section], values: dict, prefix: str):
         for name, field in section.model_fields.items():
@@ -176,10 +191,14 @@ def test_it_holds_every_option_with_a_comment():
             if key in unsaid:
                 assert f"# {name}:" in text
                 continue
+            if key in absent:
+                assert name not in values
+                continue
             assert name in values, key
             kinds = (field.annotation, *get_args(field.annotation))
             inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, Section)), None)
-            if inner is not None:
+            inner = platform if key == "platform" else inner
+            if inner is not None and isinstance(values[name], dict):
                 keys(inner, values[name], f"{key}.")
             elif key != f"{password}.file":
                 first_line = (field.description or "?")[:60]

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from onebaton.adapters.image_builder import node_template, plugin_files, script_order
-from onebaton.adapters.packer import PackerVersion
+from onebaton.adapters.ingredients import (
+    debian_packages,
+    ingredients,
+    node_template,
+    plugin_files,
+    script_order,
+)
+from onebaton.adapters.packer import PackerPlugin, PackerVersion
 from onebaton.adapters.parts import part
 from onebaton.adapters.templates import Templates, hcl
 from onebaton.config import ImageConfig, RepositoryConfig
@@ -55,8 +61,11 @@ def _image(url: str = "https://packages.example/6.10") -> ImageConfig:
     return ImageConfig(version="6.10.5", repository=RepositoryConfig(url=url))
 
 
-def _rendered(image: ImageConfig) -> str:
-    return node_template(image, [("opennebula", "6.10.5-1")], ["provision/10-debian.sh"]).decode()
+def _rendered(
+    image: ImageConfig, platform: str = "podman", version: PackerVersion | None = None
+) -> str:
+    packages, scripts = [("opennebula", "6.10.5-1")], ["provision/10-debian.sh"]
+    return node_template(image, platform, packages, scripts, version).decode()
 
 
 @pytest.mark.parametrize(
@@ -66,23 +75,62 @@ def _rendered(image: ImageConfig) -> str:
 def test_plugins_are_named_only_for_a_packer_that_has_them(
     version: tuple[int, int, int], names: set[str]
 ):
-    files = plugin_files(PackerVersion(version))
+    files = plugin_files(PackerVersion(version), PackerPlugin("amazon", ">= 1.2.0"))
     assert set(files) == names
     for content in files.values():
         assert b"required_plugins" in content
+        assert b'"github.com/hashicorp/amazon"' in content
 
 
-def test_the_template_itself_is_the_same_for_every_packer():
-    text = _rendered(_image())
+@pytest.mark.parametrize("platform", ["podman", "aws"])
+def test_the_template_of_the_recipe_is_the_same_for_every_packer(platform: str):
+    text = _rendered(_image(), platform)
+    assert _rendered(_image(), platform, PackerVersion((1, 6, 6))) == text
     for newer in ("required_plugins", "templatefile(", 'local "', "packer {"):
         assert newer not in text
+    assert "metadata_options" not in text
     assert "ONEBATON_PACKAGES=opennebula=6.10.5-1" in text
-    assert "{{.Image}}" in text  # Packer's own, not Jinja2's
 
 
-def test_a_local_repository_is_uploaded_and_another_is_not():
-    assert "var.package_folder" in _rendered(_image("/srv/packages"))
-    assert "package_folder" not in _rendered(_image())
+def test_what_is_packers_own_is_not_taken_for_ours():
+    assert "{{.Image}}" in _rendered(_image())
+    assert "sudo env {{ .Vars }} {{ .Path }}" in _rendered(_image(), "aws")
+
+
+def test_a_packer_that_can_asks_for_the_second_version_of_the_metadata_service():
+    newer = PackerVersion((1, 11, 2))
+    assert 'http_tokens                 = "required"' in _rendered(_image(), "aws", newer)
+    assert _rendered(_image(), "podman", newer) == _rendered(_image(), "podman")
+
+
+def test_both_platforms_are_provisioned_alike():
+    """But for who logs in."""
+
+    def provisioners(platform: str) -> list[str]:
+        text = _rendered(_image("/srv/packages"), platform)
+        block = text[text.index('  provisioner "file"') : text.index("  post-processor")]
+        return [line for line in block.splitlines() if "execute_command" not in line]
+
+    assert provisioners("podman") == provisioners("aws")
+
+
+@pytest.mark.parametrize("platform", ["podman", "aws"])
+def test_a_local_repository_is_uploaded_and_another_is_not(platform: str):
+    assert "var.package_folder" in _rendered(_image("/srv/packages"), platform)
+    assert "package_folder" not in _rendered(_image(), platform)
+
+
+def test_a_platforms_own_parts_come_with_those_of_all():
+    image = _image("/srv/packages")
+    podman, aws = ingredients(image, "podman", "6.10.5-1"), ingredients(image, "aws", "6.10.5-1")
+    assert podman.keys() < aws.keys()
+    assert "files/usr/local/lib/onebaton/leader-address" in aws
+    assert {name: aws[name] for name in podman if name != "packages.list"} == {
+        name: podman[name] for name in podman if name != "packages.list"
+    }
+    assert set(debian_packages("aws")) - set(debian_packages("podman")) >= {"cloud-init"}
+    assert script_order(aws)[0] == "provision/05-ready.sh"
+    assert script_order(aws)[-1] == "provision/90-sealed.sh"
 
 
 def test_the_operators_scripts_run_before_the_image_is_cleaned_and_looked_at():

@@ -8,6 +8,8 @@ from tests.fakes.reporter import ListReporter
 
 from onebaton.adapters import terraform
 from onebaton.adapters.terraform import Change, Diagnostics, Resource, Terraform
+from onebaton.adapters.terraform_backend import S3Backend
+from onebaton.config import S3Config
 from onebaton.errors import LockedError, StepFailedError, UnavailableError
 
 LOCK_DETAIL = """\
@@ -90,22 +92,50 @@ def test_reads_the_state():
 
 
 def test_reads_a_plan():
-    def change(address: str, *actions: str, **more: object) -> dict[str, object]:
-        return {"address": address, "change": {"actions": list(actions), **more}}
+    seen = Diagnostics()
 
-    shown = {
-        "resource_changes": [
-            change("b", "delete", "create"),
-            change("a", "update", importing={"id": "i1"}),
-            change("c", "no-op"),
-            change("d", "no-op", importing={"id": "i2"}),
-        ]
-    }
-    assert terraform.parse_changes(json.dumps(shown)) == (
-        Change("a", ("update",), importing=True),
+    def tell(address: str, action: str, **more: object) -> None:
+        change = {"resource": {"addr": address}, "action": action, **more}
+        seen.take(json.dumps({"type": "planned_change", "change": change}))
+
+    tell("b", "replace", reason="replace_triggered_by")
+    tell("a", "update", importing={"id": "i1"})
+    tell("c", "noop")
+    tell("d", "noop", importing={"id": "i2"})
+    tell("e", "import", importing={"id": "i3"})
+    tell("data.x.y", "read")
+    seen.take(json.dumps({"type": "resource_drift", "change": {"resource": {"addr": "f"}}}))
+    assert seen.changes == [
         Change("b", ("delete", "create"), importing=False),
+        Change("a", ("update",), importing=True),
         Change("d", ("no-op",), importing=True),
-    )
+        Change("e", ("no-op",), importing=True),
+    ]
+
+
+def test_reads_ids_of_a_stored_state():
+    def item(kind: str, name: str, *instances: object, **more: object) -> dict[str, object]:
+        return {"mode": "managed", "type": kind, "name": name, "instances": instances, **more}
+
+    stored = {
+        "version": 4,
+        "resources": [
+            item("aws_instance", "node", {"index_key": "n1", "attributes": {"id": "i-1"}}),
+            item("aws_instance", "bad", {"status": "tainted", "attributes": {"id": "i-2"}}),
+            item("aws_iam_role", "node", {"index_key": 0, "attributes": {"id": "r"}}),
+            item("x", "y", {"attributes": {"id": "z"}}, mode="data"),
+        ],
+    }
+    assert [
+        (one.address, one.key, one.tainted, one.values["id"])
+        for one in terraform.parse_stored(json.dumps(stored)) or ()
+    ] == [
+        ("aws_iam_role.node[0]", None, False, "r"),
+        ("aws_instance.bad", None, True, "i-2"),
+        ('aws_instance.node["n1"]', "n1", False, "i-1"),
+    ]
+    assert terraform.parse_stored("") == ()
+    assert terraform.parse_stored('{"version": 5}') is None
 
 
 def test_writes_imports_in_a_fixed_order():
@@ -163,3 +193,42 @@ def test_a_lock_says_whose_it_is():
     assert "Who:       root@lab" in error.details
     assert all("Path" not in line for line in error.details)
     assert error.resolution
+
+
+def test_a_lock_in_a_store_says_how_it_ends():
+    error = terraform.failure("plan", [(terraform.LOCK_SUMMARY, LOCK_DETAIL)], "Take it away.")
+    assert (error.resolution or "").endswith("Take it away.")
+
+
+def test_a_state_in_s3_takes_a_version_that_locks_it():
+    text = '{"terraform_version": "1.9.8"}'
+    assert terraform.require_version(text) == "1.9.8"
+    with pytest.raises(UnavailableError, match="to lock a state"):
+        terraform.require_version(text, (1, 10))
+
+
+def backend(place: str = "s3://bucket/zones/lab", **store: str) -> dict[str, object]:
+    config = S3Config.model_validate(store)
+    settings = S3Backend(place, "aws.tfstate", config, region="eu-west-1").settings()
+    return settings["terraform"]["backend"]["s3"]
+
+
+def test_the_state_is_encrypted_and_locked_below_the_prefix():
+    assert backend() == {
+        "bucket": "bucket",
+        "key": "zones/lab/aws.tfstate",
+        "region": "eu-west-1",
+        "use_lockfile": True,
+        "encrypt": True,
+    }
+    assert backend("s3://bucket")["key"] == "aws.tfstate"
+
+
+def test_the_stores_own_settings_count():
+    found = backend(encryption="aws:kms", kms_key_id="arn:key", region="eu-west-2")
+    assert (found["kms_key_id"], found["region"]) == ("arn:key", "eu-west-2")
+    assert backend(encryption="bucket")["encrypt"] is False
+    near = backend(endpoint_url="http://minio:9000")
+    assert near["endpoints"] == {"s3": "http://minio:9000"}
+    assert near["use_path_style"] is True
+    assert near["region"] == "eu-west-1"

@@ -8,10 +8,9 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -20,6 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from onebaton.config import ClusterConfig, SecretSource, Section
+from onebaton.config.section import kind_of, sections_in
 from onebaton.contradictions import Location, contradictions
 from onebaton.errors import ConfigError
 from onebaton.fields import FILES, FOLDER, PATTERNS
@@ -38,6 +38,7 @@ _WORDS = {
     "bool_type": "must be true or false",
     "tuple_type": "must be a list",
     "dict_type": "must hold keys of its own",
+    "model_attributes_type": "must hold keys of its own",
     "model_type": "must hold keys of its own",
     "is_instance_of": "must be text",
     "missing": "is missing",
@@ -296,7 +297,10 @@ def _validate(
     except pydantic.ValidationError as error:
         for found in error.errors(include_url=False):
             location = tuple(part for part in found["loc"] if part != "[key]")
-            document.mistake(location, _message(found, location))
+            place = _walk(location)[1]
+            if found["type"] == "union_tag_invalid":
+                place = (*place, "kind")
+            document.mistake(place, _message(found, location))
         return None
 
 
@@ -310,22 +314,37 @@ def _message(found: ErrorDetails, location: Location) -> str:
         return f"a secret does not stand here: say where it is, with one of {names}"
     if kind == "string_pattern_mismatch":
         return PATTERNS[context["pattern"]]
+    if kind == "union_tag_invalid":
+        return f"must be {context['expected_tags'].replace(', ', ' or ')}"
     return _WORDS[kind].format(**context) if kind in _WORDS else found["msg"]
 
 
 def _section(location: Location) -> type[Section]:
     """The model of the section at a place, or of the one around it."""
+    return _walk(location)[0]
+
+
+def _walk(location: Location) -> tuple[type[Section], Location]:
+    """The model of the section at a place, or of the one around it; and the place in the file.
+
+    :param location: as pydantic names it: where a section may be of several kinds, the kind
+        stands behind the section's key.
+    """
     section: type[Section] = ClusterConfig
+    kinds: dict[str | int, type[Section]] = {}
+    place: Location = ()
     for part in location:
+        if part in kinds:
+            section, kinds = kinds[part], {}
+            continue
+        place = (*place, part)
         known = section.model_fields.get(str(part))
         if known is None:
-            break
-        kinds: Sequence[object] = (known.annotation, *get_args(known.annotation))
-        section = next(
-            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)),
-            section,
-        )
-    return section
+            continue
+        inner = sections_in(known.annotation)
+        section = inner[0] if inner else section
+        kinds = {kind_of(model): model for model in inner} if len(inner) > 1 else {}
+    return section, place
 
 
 def _meant(key: str, section: type[Section]) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from onebaton.adapters import onedconf
 from onebaton.adapters.mariadb import NodeDatabase, literal
 from onebaton.adapters.ssh import Ssh
-from onebaton.config import DatabaseConfig, OnedConfig
+from onebaton.config import AwsPlatform, DatabaseConfig, OnedConfig
+from onebaton.config.platform import AnyPlatform
 from onebaton.model import Host, Secret, Vip
 
 TIMEOUT_S = 30.0
@@ -21,6 +22,25 @@ TEMPLATE = "oned.conf.j2"
 
 #: Renders a template with variables (``Templates.render``).
 Renderer = Callable[[str, Mapping[str, object]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressHook:
+    """What Raft runs when a server becomes leader or follower.
+
+    :param command: a path, absolute or below ``/var/lib/one/remotes/hooks``.
+    :param options: words after role, interface and address.
+    """
+
+    command: str = "raft/vip.sh"
+    options: tuple[str, ...] = ()
+
+
+#: The vendor's own: the address goes to the leader's interface, which is enough where machines
+#: of one network tell each other.
+VENDORS_HOOK = AddressHook()
+#: Of images for AWS (``packer/platforms/aws``): it runs the vendor's, and asks EC2 besides.
+AWS_COMMAND = "/usr/local/lib/onebaton/leader-address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +53,7 @@ class ZoneSettings:
     zone_id: int
     vip: Vip
     port: int
+    hook: AddressHook = VENDORS_HOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,18 @@ class Wanted:
     server_id: int
     election_timeout_ms: int
     server_ids: tuple[int, ...]
+
+
+def hook_of(platform: AnyPlatform) -> AddressHook:
+    """How the zone's address comes to the leader on a platform."""
+    if not isinstance(platform, AwsPlatform):
+        return VENDORS_HOOK
+    options: list[str] = []
+    if platform.address.allocation_id is not None:
+        options += ["--elastic-ip", platform.address.allocation_id]
+    if platform.endpoint_url is not None:
+        options += ["--endpoint", platform.endpoint_url]
+    return AddressHook(AWS_COMMAND, tuple(options))
 
 
 def configure(
@@ -84,7 +117,7 @@ def configure(
 def variables(wanted: Wanted, password: Secret) -> dict[str, object]:
     """What the template is given; texts are quoted already, as the grammar wants it."""
     quote = onedconf.quote
-    vip = wanted.zone.vip
+    vip, hook = wanted.zone.vip, wanted.zone.hook
     return {
         "zone_id": wanted.zone.zone_id,
         "server_id": wanted.server_id,
@@ -97,8 +130,9 @@ def variables(wanted: Wanted, password: Secret) -> dict[str, object]:
         "xmlrpc_timeout_ms": wanted.oned.xmlrpc_timeout_ms,
         "log_retention": wanted.oned.log_retention,
         "limit_purge": wanted.oned.limit_purge,
-        "leader_arguments": quote(f"leader {vip.interface} {vip.cidr}"),
-        "follower_arguments": quote(f"follower {vip.interface} {vip.cidr}"),
+        "hook_command": quote(hook.command),
+        "leader_arguments": quote(" ".join(("leader", vip.interface, vip.cidr, *hook.options))),
+        "follower_arguments": quote(" ".join(("follower", vip.interface, vip.cidr, *hook.options))),
     }
 
 

@@ -79,6 +79,18 @@ class PackerVersion:
         return ".".join(str(number) for number in self.numbers)
 
 
+@dataclass(frozen=True, slots=True)
+class PackerPlugin:
+    """A builder that Packer fetches as a plugin.
+
+    :param name: e.g. ``docker``, of HashiCorp's own.
+    :param version: a constraint, e.g. ``>= 1.0.8``.
+    """
+
+    name: str
+    version: str
+
+
 def parse_line(line: str) -> Message | None:
     """Read a line of ``-machine-readable`` output: ``timestamp,target,type,data…``.
 
@@ -145,12 +157,13 @@ class Packer:
     :param first_in_path: a folder in which programs are looked for first.
     """
 
-    def __init__(self, env: Mapping[str, str], *, first_in_path: Path) -> None:
+    def __init__(self, env: Mapping[str, str], *, first_in_path: Path | None = None) -> None:
+        path = os.environ.get("PATH", os.defpath)
         self._env = {
             # Without it every start asks the vendor's server for news.
             "CHECKPOINT_DISABLE": "1",
             "PACKER_NO_COLOR": "1",
-            "PATH": f"{first_in_path}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PATH": path if first_in_path is None else f"{first_in_path}{os.pathsep}{path}",
             **env,
         }
         self._program: str | None = None

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
+from onebaton.adapters.nodechanges import require_apart
 from onebaton.adapters.podman_inventory import Container, Inventory, PodmanNetwork
-from onebaton.errors import ConfigError, RefusedError
+from onebaton.errors import RefusedError
 from onebaton.model import NodeSpec
 
 
@@ -14,27 +15,18 @@ def check_addresses(wanted: Sequence[NodeSpec], subnet: IPv4Network) -> None:
     :raises ConfigError: naming every address that cannot be.
     """
     reserved = {
-        subnet.network_address: "the subnet's own address",
-        subnet.network_address + 1: "the gateway, which this machine holds",
-        subnet.broadcast_address: "the subnet's broadcast address",
+        subnet.network_address: "is the subnet's own address",
+        subnet.network_address + 1: "is the gateway, which this machine holds",
+        subnet.broadcast_address: "is the subnet's broadcast address",
     }
-    holders: dict[IPv4Address, str] = {}
-    problems = []
+    wrong = {}
     for spec in wanted:
         address = IPv4Address(spec.address)
         if address not in subnet:
-            problems.append(f"{spec.name}: {address} is not in {subnet}")
+            wrong[spec.address] = f"is not in {subnet}"
         elif address in reserved:
-            problems.append(f"{spec.name}: {address} is {reserved[address]}")
-        if address in holders:
-            problems.append(f"{spec.name}: {address} is {holders[address]}'s already")
-        holders[address] = spec.name
-    if problems:
-        raise ConfigError(
-            "nodes cannot have these addresses",
-            details=problems,
-            resolution="Correct network.generations in the configuration.",
-        )
+            wrong[spec.address] = reserved[address]
+    require_apart(wanted, wrong)
 
 
 def check_network(

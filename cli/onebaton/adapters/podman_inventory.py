@@ -7,9 +7,10 @@ nothing, because a container of somebody else may have taken it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from onebaton.adapters.nodechanges import NodeChanges
 from onebaton.adapters.terraform import Change, Resource
 from onebaton.model import Node, NodeSpec, NodeState
 
@@ -118,49 +119,25 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What must be done to hold exactly the wanted nodes; names in each part, sorted.
+class Difference(NodeChanges):
+    """What must be done to hold exactly the wanted nodes.
 
-    :param replace: why, by name.
-    :param adopt: instances of living containers that were never recorded, by name.
-    :param destroy: recorded nodes that are not wanted.
     :param remove: containers that are neither wanted nor recorded.
     :param forget: records that stand for nothing that is there.
     """
 
-    create: tuple[NodeSpec, ...] = ()
-    replace: Mapping[str, str] = field(default_factory=dict)
-    adopt: Mapping[str, str] = field(default_factory=dict)
-    destroy: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     forget: tuple[str, ...] = ()
     replace_network: bool = False
     remove_network: str | None = None
 
-    @property
-    def made(self) -> frozenset[str]:
-        """Names of nodes that get a new machine."""
-        return frozenset((*(spec.name for spec in self.create), *self.replace))
-
     def lines(self) -> tuple[str, ...]:
         """For people, a line each; empty if there is nothing to do."""
         return (
-            *(f"take over node {name}: it lives, but was not recorded" for name in self.adopt),
-            *(f"replace node {name}: {why}" for name, why in self.replace.items()),
-            *(f"create node {spec.name} ({spec.address}, {spec.image})" for spec in self.create),
-            *(f"destroy node {name}" for name in self.destroy),
+            *NodeChanges.lines(self),
             *(f"remove container {name}: left over, not recorded" for name in self.remove),
             *((f"remove network {self.remove_network}",) if self.remove_network else ()),
         )
-
-    def expected(self) -> dict[str, frozenset[str]]:
-        """Terraform's actions on node names, with ``import`` for what is only recorded."""
-        return {
-            **{spec.name: frozenset({"create"}) for spec in self.create},
-            **{name: frozenset({"delete", "create"}) for name in self.replace},
-            **{name: frozenset({"import"}) for name in self.adopt},
-            **{name: frozenset({"delete"}) for name in self.destroy},
-        }
 
 
 def difference(inventory: Inventory, wanted: Sequence[NodeSpec]) -> Difference:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from onebaton import config
+from onebaton.adapters.nodechanges import require_as_announced, require_as_wanted
 from onebaton.adapters.parts import part
 from onebaton.adapters.podman import Podman
 from onebaton.adapters.podman_checks import (
@@ -33,8 +34,8 @@ from onebaton.adapters.podman_inventory import (
 )
 from onebaton.adapters.podman_trial import PodmanTrialNode, boot
 from onebaton.adapters.terraform import Terraform
-from onebaton.errors import RefusedError, StepFailedError, UnavailableError
-from onebaton.model import Image, Node, NodeSpec, NodeState
+from onebaton.errors import RefusedError, UnavailableError
+from onebaton.model import Image, Node, NodeSpec
 from onebaton.ports import Clock, Reporter
 
 QUERY_TIMEOUT_S = 30.0
@@ -146,13 +147,14 @@ class PodmanPlatform:
             replace=replace,
             imports={node_address(name): instance for name, instance in todo.adopt.items()},
         ) as plan:
-            _require_as_announced(planned(plan.changes), todo)
+            require_as_announced(planned(plan.changes), todo.expected())
             self._remove_leftovers(todo)
             if plan.changes:
                 terraform.apply(plan, timeout_s=APPLY_TIMEOUT_S)
         if not wanted:
             self._remove_network()
-        self._verify(wanted, todo)
+        found = {node.spec: node.state for node in self.nodes()}
+        require_as_wanted(found, wanted, todo.made)
         for line in todo.lines():
             self._reporter.note(f"done: {line}")
 
@@ -312,40 +314,3 @@ class PodmanPlatform:
                 timeout_s=REMOVE_TIMEOUT_S,
                 what=f"removing the network {self._network_name}",
             )
-
-    def _verify(self, wanted: Sequence[NodeSpec], todo: Difference) -> None:
-        found = {node.spec: node.state for node in self.nodes()}
-        wrong = [
-            *(f"{spec.name} is missing" for spec in wanted if spec not in found),
-            *(f"{spec.name} is still there" for spec in found if spec not in set(wanted)),
-            *(
-                f"{spec.name} ended right after its start"
-                for spec, state in found.items()
-                if spec.name in todo.made and state is not NodeState.RUNNING
-            ),
-        ]
-        if wrong:
-            raise StepFailedError(
-                "the nodes are not as they were asked for",
-                details=wrong,
-                resolution="Run the same command again: it goes on from what is there.",
-            )
-
-
-def _require_as_announced(plan: dict[str, frozenset[str]], todo: Difference) -> None:
-    """The saved plan does to nodes what was announced, and nothing else."""
-    expected = todo.expected()
-    if plan != expected:
-        raise RefusedError(
-            "Terraform would do something else to the nodes than was announced",
-            details=[
-                f"{name}: announced {_words(expected.get(name))}, planned {_words(plan.get(name))}"
-                for name in sorted({*plan, *expected})
-                if plan.get(name) != expected.get(name)
-            ],
-            resolution="Nothing was changed. Make a new plan; if it stays so, this is a bug.",
-        )
-
-
-def _words(actions: frozenset[str] | None) -> str:
-    return " and ".join(sorted(actions)) if actions else "nothing"

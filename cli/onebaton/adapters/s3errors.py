@@ -139,6 +139,13 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], Words], ...] = (
     ((boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError), _UNREACHED),
 )
 
+#: What to do where the words above speak of S3 alone.
+_WAYS_OUT = {
+    _NO_REGION: "Name the region: platform.region in cluster.yaml.",
+    _FOREIGN: "See that platform.endpoint_url in cluster.yaml names a service with AWS's API.",
+    _UNREACHED: "See that the service can be reached from here, then run the same command again.",
+}
+
 
 def told(
     error: ClientError | BotoCoreError | ResponseParserError,
@@ -160,11 +167,17 @@ def told(
         times = f", after {tries} tries" if tries > 1 else ""
         details.append(f"it answered {code_of(error)} (HTTP status {status}){times}")
     else:
-        words = next((words for kinds, words in _KINDS if isinstance(error, kinds)), _UNREACHED)
+        words = _of_library(error)
         details.append(type(error).__name__)
     return UnavailableError(
         f"cannot {verb} {where}: {words.what}", details=details, resolution=words.way_out
     )
+
+
+def library_fault(error: BotoCoreError | ResponseParserError) -> tuple[str, str]:
+    """What the library itself found wrong, and the way out, for any service of AWS."""
+    words = _of_library(error)
+    return words.what, _WAYS_OUT.get(words, words.way_out)
 
 
 def code_of(error: ClientError) -> str:
@@ -181,6 +194,10 @@ def status_of(error: ClientError) -> int:
 def retries_of(error: ClientError) -> int:
     """How often the request was tried again before this answer."""
     return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+
+
+def _of_library(error: BotoCoreError | ResponseParserError) -> Words:
+    return next((words for kinds, words in _KINDS if isinstance(error, kinds)), _UNREACHED)
 
 
 def _by_status(code: str, status: int) -> Words:

@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import get_origin
 
 import pydantic
 
 from onebaton.adapters.templates import Templates
 from onebaton.config import ClusterConfig, Section
+from onebaton.config.section import kind_of, sections_in
 from onebaton.errors import UsageError
 from onebaton.fields import PATTERNS, Name, Version
 
@@ -65,7 +66,7 @@ def render(choices: Choices) -> str:
     _check("--name", choices.name, Name)
     _check("--version", choices.version, Version)
     series = ".".join(choices.version.split(".")[:2])
-    leaves = dict(_leaves(ClusterConfig))
+    leaves = dict(_leaves(ClusterConfig, choices.platform))
     return Templates().render(
         TEMPLATE,
         {
@@ -82,17 +83,22 @@ def render(choices: Choices) -> str:
     )
 
 
-def _leaves(section: type[Section], prefix: str = "") -> Iterator[tuple[str, tuple[str, object]]]:
-    """Every option by its dotted key, with its description and its default."""
+def _leaves(
+    section: type[Section], platform: str, prefix: str = ""
+) -> Iterator[tuple[str, tuple[str, object]]]:
+    """Every option by its dotted key, with its description and its default.
+
+    :param platform: the one kind of several that is taken.
+    """
     for name, field in section.model_fields.items():
         key = f"{prefix}{name}"
-        kinds = (field.annotation, *get_args(field.annotation))
-        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, Section)), None)
-        if inner is not None:
-            yield from _leaves(inner, f"{key}.")
-        else:
+        inner = sections_in(field.annotation)
+        if not inner or get_origin(field.annotation) is tuple:
             default = None if field.is_required() else field.default
             yield key, (field.description or "", default)
+        if inner:
+            chosen = [kind for kind in inner if len(inner) == 1 or kind_of(kind) == platform]
+            yield from _leaves(chosen[0], platform, f"{key}.")
 
 
 def _yaml(value: object) -> str:

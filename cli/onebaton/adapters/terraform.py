@@ -21,6 +21,8 @@ from typing import Any
 import python_terraform
 
 from onebaton.adapters import process
+from onebaton.adapters.terraform_backend import MINIMUM_VERSION as LOCKING_VERSION
+from onebaton.adapters.terraform_backend import S3Backend
 from onebaton.errors import (
     LockedError,
     OnebatonError,
@@ -36,6 +38,7 @@ PLAN_TIMEOUT_S = 300.0
 #: How long to wait for somebody who only looks.
 LOCK_TIMEOUT = "3s"
 IMPORTS_FILE = "imports.tf.json"
+BACKEND_FILE = "backend.tf.json"
 HOW_TO_INSTALL = (
     "Terraform 1.5 or later (from HashiCorp's releases or its package repository for Debian; "
     "Debian itself does not carry it) and put it on PATH"
@@ -86,9 +89,10 @@ class SavedPlan:
 
 @dataclass(slots=True)
 class Diagnostics:
-    """Errors that Terraform reports in its ``-json`` output, as they come."""
+    """What Terraform reports in its ``-json`` output as it comes: errors, changes it plans."""
 
     errors: list[tuple[str, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
     def take(self, line: str) -> Mapping[str, Any]:
         """Read one line.
@@ -101,6 +105,9 @@ class Diagnostics:
             return {}
         if not isinstance(event, dict):
             return {}
+        change = planned_change(event)
+        if change is not None:
+            self.changes.append(change)
         diagnostic = event.get("diagnostic")
         if isinstance(diagnostic, dict) and diagnostic.get("severity") == "error":
             place = diagnostic.get("address")
@@ -118,6 +125,7 @@ class Terraform:
     :param folder: working folder, which holds the copy and Terraform's state.
     :param env: for Terraform and what it starts, added to this process's environment.
     :param program: name or path of the program.
+    :param backend: where the state is kept; ``None`` for the working folder.
     """
 
     def __init__(
@@ -128,11 +136,13 @@ class Terraform:
         reporter: Reporter,
         env: Mapping[str, str] | None = None,
         program: str = "terraform",
+        backend: S3Backend | None = None,
     ) -> None:
         self._module = module
         self._folder = folder
         self._reporter = reporter
         self._name = program
+        self._backend = backend
         # Settings of somebody else's workspace must not reach this one; CHECKPOINT_DISABLE
         # keeps it from asking the network for news.
         self._env = {
@@ -174,7 +184,9 @@ class Terraform:
             env=self._env,
             what="terraform version",
         )
-        return require_version(completed.stdout)
+        return require_version(
+            completed.stdout, MINIMUM_VERSION if self._backend is None else LOCKING_VERSION
+        )
 
     def prepare(self) -> None:
         """Copy the module into the working folder and initialise it there.
@@ -198,14 +210,25 @@ class Terraform:
             if not target.is_file() or target.read_bytes() != content:
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(content)
+        if self._backend is not None:
+            (self._folder / BACKEND_FILE).write_text(json.dumps(self._backend.settings()), "utf-8")
         try:
-            self._run("init", timeout_s=PLAN_TIMEOUT_S, what="terraform init", input=False)
+            # What an earlier backend of this folder was is of no interest: the state that is
+            # configured now is the one.
+            self._run(
+                "init",
+                timeout_s=PLAN_TIMEOUT_S,
+                what="terraform init",
+                input=False,
+                reconfigure=_FLAG,
+            )
         except process.ProgramError as error:
             raise UnavailableError(
                 "Terraform could not initialise its module",
                 details=error.details,
                 resolution="If a provider is missing, give Terraform access to its registry or "
-                "to a mirror of it (TF_CLI_CONFIG_FILE).",
+                "to a mirror of it (TF_CLI_CONFIG_FILE). If its state cannot be reached, correct "
+                "`state` and `s3` in cluster.yaml, or renew the keys.",
             ) from error
 
     def resources(self) -> tuple[Resource, ...]:
@@ -214,6 +237,19 @@ class Terraform:
             return ()
         shown = self._run("show", timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
         return parse_state(shown.stdout)
+
+    def identities(self) -> tuple[Resource, ...]:
+        """The same with no more values than each one's ``id``, where that can be had faster.
+
+        A provider such as AWS's takes seconds to start, and is needed to show a whole state. The
+        state as it is stored names all ids; its format is Terraform's own, so that another one
+        than is known is shown whole.
+        """
+        if not self._folder.is_dir():
+            return ()
+        pulled = self._run("state pull", timeout_s=QUERY_TIMEOUT_S, what="terraform state pull")
+        found = parse_stored(pulled.stdout)
+        return self.resources() if found is None else found
 
     def outputs(self) -> dict[str, Any]:
         """The module's outputs by name; empty before the first run."""
@@ -258,7 +294,7 @@ class Terraform:
                 if imports:
                     blocks.write_text(import_blocks(imports), "utf-8")
                 self._reporter.progress("terraform: planning")
-                self._follow(
+                seen = self._follow(
                     "plan",
                     timeout_s=PLAN_TIMEOUT_S,
                     out=str(file),
@@ -268,8 +304,7 @@ class Terraform:
                     input=False,
                     lock_timeout=LOCK_TIMEOUT,
                 )
-                shown = self._run("show", str(file), timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
-                yield SavedPlan(file, parse_changes(shown.stdout))
+                yield SavedPlan(file, tuple(sorted(seen.changes, key=lambda c: c.address)))
             finally:
                 blocks.unlink(missing_ok=True)
 
@@ -306,10 +341,10 @@ class Terraform:
         except process.ProgramError as error:
             text = error.completed.stderr
             if LOCK_SUMMARY in text:
-                raise locked(text) from error
+                raise locked(text, self._release) from error
             raise
 
-    def _follow(self, command: str, *args: str, timeout_s: float, **options: object) -> None:
+    def _follow(self, command: str, *args: str, timeout_s: float, **options: object) -> Diagnostics:
         """Run a command that reports in JSON lines."""
         diagnostics = Diagnostics()
 
@@ -330,15 +365,32 @@ class Terraform:
         except process.ProgramError as error:
             if not diagnostics.errors:
                 raise
-            raise failure(command, diagnostics.errors) from error
+            raise failure(command, diagnostics.errors, self._release) from error
+        return diagnostics
+
+    @property
+    def _release(self) -> str:
+        """What releases a lock whose holder died."""
+        if self._backend is None:
+            return "The lock of a local state ends with the process that holds it."
+        return (
+            "The lock of a state in a store stays when that run has died: if nobody works on "
+            f"this cluster any more, take it away with terraform -chdir={self._folder} "
+            "force-unlock and the lock's ID."
+        )
 
 
+#: Of a state as it is stored.
+STORED_VERSION = 4
+#: Words of the ``-json`` output that mean several actions, or none.
+_ACTIONS = {"replace": ("delete", "create"), "noop": ("no-op",), "import": ("no-op",)}
 LOCK_SUMMARY = "Error acquiring the state lock"
 
 
-def require_version(text: str) -> str:
+def require_version(text: str, minimum: tuple[int, int] = MINIMUM_VERSION) -> str:
     """The version in ``terraform version -json``.
 
+    :param minimum: the oldest that will do.
     :raises UnavailableError: if it is too old or not understood.
     """
     try:
@@ -351,6 +403,12 @@ def require_version(text: str) -> str:
     if numbers < MINIMUM_VERSION:
         raise UnavailableError(
             f"Terraform {version} is too old", resolution=f"Install {HOW_TO_INSTALL}."
+        )
+    if numbers < minimum:
+        raise UnavailableError(
+            f"Terraform {version} is too old to lock a state in S3",
+            resolution=f"Install Terraform {'.'.join(map(str, minimum))} or later, or take a "
+            "folder as `state`.",
         )
     return version
 
@@ -398,22 +456,49 @@ def parse_state(text: str) -> tuple[Resource, ...]:
     return tuple(sorted(found, key=lambda resource: resource.address))
 
 
-def parse_changes(text: str) -> tuple[Change, ...]:
-    """Changes in ``terraform show -json PLAN``, ordered by address."""
-    found = [
-        Change(
-            item["address"],
-            tuple(item["change"]["actions"]),
-            importing=bool(item["change"].get("importing")),
-        )
-        for item in json.loads(text).get("resource_changes") or []
-    ]
-    return tuple(
-        sorted(
-            (change for change in found if change.actions != ("no-op",) or change.importing),
-            key=lambda change: change.address,
-        )
-    )
+def parse_stored(text: str) -> tuple[Resource, ...] | None:
+    """Resources of the root module in a state as Terraform stores it, with their ids alone.
+
+    :returns: ``None`` if it is in another format than version 4, which all of 1.x write.
+    """
+    stored = json.loads(text or "{}")
+    if not stored:
+        return ()
+    if stored.get("version") != STORED_VERSION:
+        return None
+    found = []
+    for item in stored.get("resources") or []:
+        if item.get("mode") != "managed" or "module" in item:
+            continue
+        for instance in item.get("instances") or []:
+            index = instance.get("index_key")
+            place = "" if index is None else f"[{json.dumps(index)}]"
+            found.append(
+                Resource(
+                    address=f"{item['type']}.{item['name']}{place}",
+                    type=item["type"],
+                    name=item["name"],
+                    key=index if isinstance(index, str) else None,
+                    tainted=instance.get("status") == "tainted",
+                    values={"id": (instance.get("attributes") or {}).get("id")},
+                )
+            )
+    return tuple(sorted(found, key=lambda resource: resource.address))
+
+
+def planned_change(event: Mapping[str, Any]) -> Change | None:
+    """The change that a line of ``plan -json`` tells of (Terraform's Machine-Readable UI).
+
+    :returns: ``None`` if it tells of none, or of something that is only read.
+    """
+    change = event.get("change")
+    if event.get("type") != "planned_change" or not isinstance(change, Mapping):
+        return None
+    actions = _ACTIONS.get(str(change["action"]), (str(change["action"]),))
+    importing = bool(change.get("importing")) or change["action"] == "import"
+    if actions == ("read",) or (actions == ("no-op",) and not importing):
+        return None
+    return Change(change["resource"]["addr"], actions, importing)
 
 
 def import_blocks(imports: Mapping[str, str]) -> str:
@@ -423,11 +508,14 @@ def import_blocks(imports: Mapping[str, str]) -> str:
     )
 
 
-def failure(command: str, errors: Sequence[tuple[str, str]]) -> OnebatonError:
-    """What Terraform reported, as one error."""
+def failure(command: str, errors: Sequence[tuple[str, str]], release: str = "") -> OnebatonError:
+    """What Terraform reported, as one error.
+
+    :param release: what ends a lock, in words.
+    """
     for summary, detail in errors:
         if LOCK_SUMMARY in summary:
-            return locked(detail)
+            return locked(detail, release)
     details = [
         line.strip()
         for summary, detail in errors
@@ -442,13 +530,13 @@ def failure(command: str, errors: Sequence[tuple[str, str]]) -> OnebatonError:
     )
 
 
-def locked(text: str) -> LockedError:
+def locked(text: str, release: str = "") -> LockedError:
     """Somebody else holds the lock of Terraform's state."""
     wanted = ("ID:", "Operation:", "Who:", "Created:")
     lines = [line.strip(" \t│") for line in text.splitlines()]
     return LockedError(
         "Terraform's state is locked by another run",
         details=[line for line in lines if line.startswith(wanted)],
-        resolution="Wait until that run has ended, then run the same command again. The lock "
-        "of a local state ends with the process that holds it.",
+        resolution="Wait until that run has ended, then run the same command again. "
+        f"{release}".strip(),
     )

@@ -63,6 +63,7 @@ class Oven:
                 self._reporter.progress("looking at the booted image, then starting its oned")
                 schema = run_trial(node, recipe)
             tested = replace(image, schema=schema)
+            self._builder.label(tested)
             self._catalogue.add(tested)
         self._reporter.note(f"baked {tested.name}, which requires the schema {schema}")
         return Baked(tested, fresh=True)

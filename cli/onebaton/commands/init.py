@@ -16,7 +16,7 @@ def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = o.DEFAULT_CONFIG,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     platform: Annotated[
-        Literal["podman"], typer.Option("--platform", help="Where nodes run.")
+        Literal["podman", "aws"], typer.Option("--platform", help="Where nodes run.")
     ] = "podman",
     name: Annotated[str, typer.Option("--name", help="The zone's name.")] = "lab",
     version: Annotated[

@@ -6,13 +6,24 @@ file and lists all mistakes at once, each with its line, contradictions between 
 among them (:mod:`onebaton.contradictions`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from onebaton.config.clones import CloneConfig, ClonesConfig, Fence
 from onebaton.config.image import ImageConfig, RepositoryConfig
-from onebaton.config.platform import PodmanPlatform
+from onebaton.config.platform import (
+    AnyPlatform,
+    AwsAccess,
+    AwsAddress,
+    AwsPlatform,
+    AwsSource,
+    AwsSubnet,
+    AwsTimeouts,
+    AwsVolumes,
+    PodmanPlatform,
+)
 from onebaton.config.rollout import Cut, Gates, ProbeConfig, RolloutConfig, Timeouts
 from onebaton.config.section import SecretSource, Section
 from onebaton.config.stages import (
@@ -38,6 +49,14 @@ from onebaton.fields import state_place, under_folder
 
 __all__ = [
     "DEFAULT_STATE",
+    "AnyPlatform",
+    "AwsAccess",
+    "AwsAddress",
+    "AwsPlatform",
+    "AwsSource",
+    "AwsSubnet",
+    "AwsTimeouts",
+    "AwsVolumes",
     "CloneConfig",
     "ClonesConfig",
     "ClusterConfig",
@@ -80,7 +99,7 @@ class ClusterConfig(Section):
 
     zone: ZoneConfig = Field(description="The OpenNebula zone.")
     image: ImageConfig = Field(description="What is baked.")
-    platform: PodmanPlatform = Field(description="Where nodes run.")
+    platform: AnyPlatform = Field(discriminator="kind", description="Where nodes run.")
     network: NetworkConfig = Field(description="Addresses of the nodes.")
     ssh: SshConfig = Field(description="How nodes are reached.")
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
@@ -115,6 +134,14 @@ class ClusterConfig(Section):
     clone: CloneConfig | None = Field(
         default=None, description="Written by `onebaton clone`: this zone is a copy of another."
     )
+
+    @field_validator("platform", mode="before")
+    @classmethod
+    def _which_platform(cls, value: object) -> object:
+        # The tag of a union has to be there; without a word it is the machine at hand.
+        if isinstance(value, Mapping) and "kind" not in value:
+            return {"kind": PodmanPlatform.model_fields["kind"].default, **value}
+        return value
 
     @field_validator("state")
     @classmethod

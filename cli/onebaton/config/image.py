@@ -51,7 +51,7 @@ class ImageConfig(Section):
         default="mmdebstrap:bookworm",
         min_length=1,
         description="mmdebstrap:SUITE bootstraps a base from Debian's packages; anything else "
-        "is the platform's own name of a base (a container image, an AMI filter).",
+        "is the name of a container image. On aws it is platform.source_ami instead.",
     )
     scripts: tuple[ExistingFile, ...] = Field(
         default=(),

@@ -1,6 +1,6 @@
 """What all sections of the configuration are, and how a secret is named in one."""
 
-from typing import Self
+from typing import Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,18 @@ class Section(BaseModel):
         validate_default=True,
         hide_input_in_errors=True,
     )
+
+
+def sections_in(annotation: object) -> tuple[type[Section], ...]:
+    """Sections that a field of this type may hold: itself, one of several, in a list."""
+    kinds = (annotation, *get_args(annotation))
+    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
+
+
+def kind_of(section: type[Section]) -> str:
+    """What ``kind`` says in a section that is one of several."""
+    (kind,) = get_args(section.model_fields["kind"].annotation)
+    return str(kind)
 
 
 class SecretSource(Section):

@@ -97,21 +97,13 @@ def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
 
     :returns: the image, and whether it was baked now.
     """
-    from onebaton.adapters.image_builder import PackerBuilder
-    from onebaton.adapters.podman import Podman
     from onebaton.bake.oven import Oven
+    from onebaton.wiring.baking import image_builder
 
     with opened(options) as cluster, locked(cluster, "bake"):
         cluster.require_no_clone("images")
-        builder = PackerBuilder(
-            cluster.config.image,
-            Podman(cluster.local / "podman"),
-            cluster.local / "bake",
-            cluster.reporter,
-            cluster.clock,
-        )
         oven = Oven(
-            builder,
+            image_builder(cluster),
             cluster.platform,
             cluster.catalogue,
             cluster.reporter,

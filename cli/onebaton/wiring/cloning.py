@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onebaton.rollout.cloning import Making, Origin
     from onebaton.wiring.cluster import Cluster
 
-#: Platforms that make a network without a way out.
+#: Platforms that make clones, and can give one a network without a way out.
 FENCING = frozenset({"podman"})
 #: Bytes of a clone's password.
 PASSWORD_BYTES = 24
@@ -272,10 +272,10 @@ def _settings(production: Cluster) -> ClonesConfig:
         )
     settings = production.config.clones
     kind = production.platform.kind
-    if settings.fence == "platform" and kind not in FENCING:
+    if kind not in FENCING:
         raise RefusedError(
-            f"the platform {kind} makes no network without a way out",
-            resolution="Keep the clones' subnets apart yourself, and say so (clones.fence: own).",
+            f"clones are not made on the platform {kind} yet",
+            resolution="Make one on podman, of a dump of the zone's database (--from).",
         )
     return settings
 

@@ -16,11 +16,15 @@ from onebaton.errors import RefusedError, UnavailableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mypy_boto3_ec2.client import EC2Client
+
+    from onebaton.adapters.aws_images import AwsImages
+    from onebaton.adapters.aws_session import Service
     from onebaton.adapters.seeding import Seeding
     from onebaton.adapters.ssh import Ssh
     from onebaton.bake.catalogue import Catalogue
     from onebaton.bake.standing import Standing
-    from onebaton.config import ClusterConfig, SecretSource
+    from onebaton.config import AwsPlatform, ClusterConfig, SecretSource
     from onebaton.migration import Migrations
     from onebaton.model import Image, Secret, World
     from onebaton.plan.underway import Goal
@@ -182,21 +186,25 @@ class Cluster:
     @cached_property
     def platform(self) -> Platform:
         """Where nodes run."""
-        from onebaton.adapters.podman import Podman
-        from onebaton.adapters.podman_platform import PodmanPlatform
+        from onebaton.wiring.platforms import platform
 
-        key = self.config.ssh.key
-        return PodmanPlatform(
-            cluster=self.config.zone.name,
-            network=self.config.network,
-            settings=self.config.platform,
-            state=self.local,
-            authorized_key=key.with_name(f"{key.name}.pub").read_text().strip(),
-            podman=Podman(self.local / "podman"),
-            reporter=self.reporter,
-            clock=self.clock,
-            fenced=self.config.clone is not None and self.config.clone.fence == "platform",
+        return platform(self)
+
+    def ec2(self, settings: AwsPlatform) -> Service[EC2Client]:
+        """EC2 in the region of the nodes."""
+        from onebaton.adapters import aws_session
+
+        return aws_session.ec2(
+            region=settings.region,
+            endpoint_url=settings.endpoint_url,
+            timeout_s=settings.timeouts.call_s,
         )
+
+    def amis(self, settings: AwsPlatform) -> AwsImages:
+        """The cluster's AMIs."""
+        from onebaton.adapters.aws_images import AwsImages
+
+        return AwsImages(self.ec2(settings), cluster=self.config.zone.name)
 
     @cached_property
     def ssh(self) -> Ssh:
@@ -251,14 +259,19 @@ class Cluster:
     def frontends(self) -> FrontEnds:
         """The nodes over ssh."""
         from onebaton.adapters.frontends import SshFrontEnds
-        from onebaton.adapters.nodeconfig import ZoneSettings
+        from onebaton.adapters.nodeconfig import ZoneSettings, hook_of
         from onebaton.adapters.templates import Templates
 
         config = self.config
         source = config.database.password
         return SshFrontEnds(
             self.ssh,
-            zone=ZoneSettings(config.zone.id, config.zone.vip.to_model(), config.zone.port),
+            zone=ZoneSettings(
+                config.zone.id,
+                config.zone.vip.to_model(),
+                config.zone.port,
+                hook_of(config.platform),
+            ),
             database=config.database,
             oned=config.oned,
             password=self._secret(source, "database.password") if source is not None else None,
