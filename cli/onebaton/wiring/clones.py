@@ -167,5 +167,5 @@ def _take_down(production: Cluster, clone: Clone) -> None:
         with locked(copy, f"clone destroy {clone.name}"):
             copy.platform.apply([])
             production.reporter.note(f"the machines and the network of {clone.zone} are gone")
-            for left in (copy.goals, copy.condemned, copy.priors):
+            for left in (copy.goals, copy.stage_progress, copy.condemned, copy.priors):
                 left.forget()
