@@ -47,6 +47,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _repository(data)
     yield from _encryption(data)
     yield from _clones(data)
+    yield from _signatures(data)
     yield from _seed(data)
     yield from _aws_base(data)
     yield from _aws_subnets(data)
@@ -207,6 +208,13 @@ def _clones(data: Mapping[str, object]) -> Iterator[Contradiction]:
             yield Contradiction(
                 location, f"{subnet} is too small for two generations of {size} nodes and a VIP"
             )
+
+
+def _signatures(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """A signature is judged by somebody's key."""
+    location: Location = ("plans", "require_signature")
+    if _at(data, location) is True and not _at(data, ("plans", "public_keys")):
+        yield Contradiction(location, "takes a key in plans.public_keys to tell a signature by")
 
 
 def _aws_base(data: Mapping[str, object]) -> Iterator[Contradiction]:

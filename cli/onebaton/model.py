@@ -431,6 +431,8 @@ class World:
     :param records_per_second: growth of the leader's log while it was observed.
     :param prior: of the last cut-over. While it is ``CUTTING`` and nobody answers at the virtual
         IP, ``zone`` and ``members`` are the old generation as it was noted.
+    :param read_at: when the last of the members had been asked, on the clock that never goes
+        back; ``None`` if nobody noted it.
     """
 
     zone: Zone
@@ -440,6 +442,7 @@ class World:
     node_facts: dict[str, FrontEndFacts] = field(default_factory=dict)
     records_per_second: float = 0.0
     prior: Prior | None = None
+    read_at: float | None = field(default=None, compare=False)
 
     @property
     def leader(self) -> Member | None:

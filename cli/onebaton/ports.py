@@ -25,6 +25,7 @@ from onebaton.model import (
     Secret,
     Zone,
 )
+from onebaton.records import Preview, StateIdentity
 
 
 class Clock(Protocol):
@@ -330,6 +331,17 @@ class Platform(Protocol):
 
     def pending(self, wanted: Sequence[NodeSpec]) -> tuple[str, ...]:
         """What applying ``wanted`` would do, a line each; empty if nothing."""
+        ...
+
+    def preview(self, wanted: Sequence[NodeSpec]) -> Preview:
+        """What applying ``wanted`` would do, down to the records of it. Changes nothing.
+
+        :raises RefusedError: if it could not be applied.
+        """
+        ...
+
+    def recorded(self) -> StateIdentity | None:
+        """Which state the platform's records are in; ``None`` before the first node."""
         ...
 
     def apply(self, wanted: Sequence[NodeSpec]) -> None:

@@ -16,6 +16,7 @@ from tests.integration.podman_lab import podman_lab
 from onebaton.errors import ConfigError, RefusedError
 from onebaton.model import Image, NodeSpec, NodeState, Schema
 from onebaton.ports import Platform
+from onebaton.records import Preview
 
 pytestmark = pytest.mark.contract
 
@@ -101,6 +102,32 @@ def test_begins_with_no_nodes(lab: Lab):
 
 def instances(lab: Lab) -> dict[NodeSpec, str]:
     return {node.spec: node.instance for node in lab.platform.nodes()}
+
+
+def test_what_would_be_done_is_seen_without_doing_it(lab: Lab):
+    platform, both = lab.platform, (lab.spec(1), lab.spec(2))
+    empty = platform.recorded()
+    first = platform.preview(both)
+    assert platform.preview(both) == first
+    assert first.pending == platform.pending(both)
+    assert [change.actions for change in first.changes][:2] == [("create",)] * 2
+    assert (platform.nodes(), platform.recorded()) == ((), empty)
+
+    platform.apply(both[:1])
+    before = platform.recorded()
+    assert before is not None
+    assert platform.preview(both[:1]) == Preview(())
+    second = platform.preview(both)
+    assert second.changes
+    assert set(second.changes) < set(first.changes)
+    assert all(lab.spec(2).name in change.address for change in second.changes)
+    assert platform.recorded() == before
+
+    platform.apply(both)
+    after = platform.recorded()
+    assert after is not None
+    assert after.lineage == before.lineage
+    assert after.serial > before.serial
 
 
 def states(lab: Lab) -> dict[NodeSpec, NodeState]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from onebaton.errors import ConfigError, RefusedError
 from onebaton.model import Image, Node, NodeSpec, NodeState
+from onebaton.records import Preview, RecordedChange, StateIdentity
 
 
 @dataclass
@@ -31,6 +32,7 @@ class FakePlatform:
         came or went, for a simulated world to follow.
     :ivar before_change: called with ``create`` or ``destroy`` and the specification; what it
         raises interrupts :meth:`apply` there.
+    :ivar written: how often its records were changed.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class FakePlatform:
         self._on_change = on_change
         self._nodes: dict[str, Node] = {}
         self._serial = itertools.count(1)
+        self.written = 0
 
     @property
     def kind(self) -> str:
@@ -63,8 +66,21 @@ class FakePlatform:
             *(f"create node {spec.name}" for spec in create),
         )
 
+    def preview(self, wanted: Sequence[NodeSpec]) -> Preview:
+        create, leave = self._difference(wanted)
+        changes = [(node.spec, "delete") for node in leave] + [(spec, "create") for spec in create]
+        ordered = sorted(changes, key=lambda change: change[0].name)
+        return Preview(
+            self.pending(wanted),
+            tuple(RecordedChange(s.name, (word,), s.image_digest) for s, word in ordered),
+        )
+
+    def recorded(self) -> StateIdentity | None:
+        return StateIdentity("fake", self.written) if self.written else None
+
     def apply(self, wanted: Sequence[NodeSpec]) -> None:
         create, leave = self._difference(wanted)
+        self.written += bool(create or leave)
         for node in leave:
             self.before_change("destroy", node.spec)
             del self._nodes[node.spec.name]

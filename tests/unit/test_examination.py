@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import subprocess
+from dataclasses import replace
 
 import pytest
 from tests.fakes.clock import VirtualClock
@@ -230,6 +231,15 @@ def test_a_checkup_asks_every_machine_once_and_every_server_again_after_the_wind
     assert seen.transients is not None
     assert seen.transients.found == (Transient("VM", 4, "v", "BOOT"),)
     assert seen.window_s == 6.0
+
+
+def test_the_window_begins_when_the_servers_were_asked_first():
+    world, api, _ = living()
+    clock = VirtualClock()
+    world = replace(world, read_at=clock.monotonic() - 1.5)
+    begin = clock.monotonic()
+    seen = check_up(api, FakeExaminer({}), world, clock=clock, window_s=2.0)
+    assert (seen.window_s, clock.monotonic() - begin) == (2.0, 0.5)
 
 
 def test_a_checkup_changes_nothing():

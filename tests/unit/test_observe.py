@@ -316,6 +316,7 @@ def test_a_machine_of_somebody_else_with_a_nodes_name(api):
 def test_records_per_second(api):
     clock = VirtualClock(on_sleep=lambda _: setattr(server(api, "n1"), "log_index", 140))
     world = look(api, clock=clock, rate_interval_s=0.5)
+    assert world.read_at == clock.monotonic() - 0.5
     assert world.records_per_second == pytest.approx(80.0)
     assert clock.monotonic() == 0.5
 

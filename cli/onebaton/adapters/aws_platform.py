@@ -28,6 +28,7 @@ from onebaton.adapters.terraform_backend import S3Backend
 from onebaton.errors import DeadlineError, RefusedError
 from onebaton.model import Image, Node, NodeSpec, NodeState
 from onebaton.ports import Clock, Reporter
+from onebaton.records import Preview, StateIdentity
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -135,6 +136,24 @@ class AwsPlatform:
         :raises RefusedError: if it could not be applied.
         """
         return self._checked_difference(wanted)[1].lines()
+
+    def preview(self, wanted: Sequence[NodeSpec]) -> Preview:
+        """What applying ``wanted`` would do, down to Terraform's saved plan of it.
+
+        Where living machines have to be recorded first, Terraform does not plan: that alone would
+        change its state.
+
+        :raises RefusedError: if it could not be applied.
+        """
+        todo = self._checked_difference(wanted)[1]
+        if not todo.lines() or todo.adopt:
+            return Preview(todo.lines())
+        with self._planned(wanted, todo) as plan:
+            return Preview(todo.lines(), self._prepared.previewed(plan))
+
+    def recorded(self) -> StateIdentity | None:
+        """Which state Terraform's records are in; ``None`` before the first node."""
+        return self._prepared.recorded()
 
     def apply(self, wanted: Sequence[NodeSpec]) -> None:
         """Make the cluster's nodes exactly ``wanted``.

@@ -33,10 +33,11 @@ from onebaton.adapters.podman_inventory import (
     take_inventory,
 )
 from onebaton.adapters.podman_trial import PodmanTrialNode, boot
-from onebaton.adapters.terraform import Terraform
+from onebaton.adapters.terraform import SavedPlan, Terraform
 from onebaton.errors import RefusedError, UnavailableError
 from onebaton.model import Image, Node, NodeSpec
 from onebaton.ports import Clock, Reporter
+from onebaton.records import Preview, StateIdentity
 
 QUERY_TIMEOUT_S = 30.0
 REMOVE_TIMEOUT_S = 60.0
@@ -120,6 +121,25 @@ class PodmanPlatform:
         """
         return self._checked_difference(wanted).lines()
 
+    def preview(self, wanted: Sequence[NodeSpec]) -> Preview:
+        """What applying ``wanted`` would do, down to Terraform's saved plan of it.
+
+        Where records of vanished nodes have to be dropped first, Terraform does not plan: that
+        alone would change its state.
+
+        :raises RefusedError: if it could not be applied.
+        """
+        todo = self._checked_difference(wanted)
+        if not todo.lines() or todo.forget:
+            return Preview(todo.lines())
+        self._terraform.prepare()
+        with self._planned(wanted, todo) as plan:
+            return Preview(todo.lines(), self._terraform.previewed(plan))
+
+    def recorded(self) -> StateIdentity | None:
+        """Which state Terraform's records are in; ``None`` before the first node."""
+        return self._terraform.recorded()
+
     def apply(self, wanted: Sequence[NodeSpec]) -> None:
         """Make the cluster's nodes exactly ``wanted``.
 
@@ -139,14 +159,7 @@ class PodmanPlatform:
         terraform.prepare()
         for name in todo.forget:
             terraform.forget(node_address(name))
-        replace = [node_address(name) for name in todo.replace]
-        if todo.replace_network:
-            replace.append("terraform_data.network[0]")
-        with terraform.plan(
-            self._variables(wanted),
-            replace=replace,
-            imports={node_address(name): instance for name, instance in todo.adopt.items()},
-        ) as plan:
+        with self._planned(wanted, todo) as plan:
             require_as_announced(planned(plan.changes), todo.expected())
             self._remove_leftovers(todo)
             if plan.changes:
@@ -157,6 +170,18 @@ class PodmanPlatform:
         require_as_wanted(found, wanted, todo.made)
         for line in todo.lines():
             self._reporter.note(f"done: {line}")
+
+    def _planned(
+        self, wanted: Sequence[NodeSpec], todo: Difference
+    ) -> contextlib.AbstractContextManager[SavedPlan]:
+        replace = [node_address(name) for name in todo.replace]
+        if todo.replace_network:
+            replace.append("terraform_data.network[0]")
+        return self._terraform.plan(
+            self._variables(wanted),
+            replace=replace,
+            imports={node_address(name): instance for name, instance in todo.adopt.items()},
+        )
 
     def image_present(self, image: Image) -> bool:
         """This machine holds the image under its name and with this digest."""

@@ -37,25 +37,7 @@ def resolve(
     :raises UnavailableError: if the command cannot be started, or AWS does not give it.
     :raises DeadlineError: if the command or AWS does not end in time.
     """
-    if source.file is not None:
-        place, text = f"the file {source.file}", _from_file(source.file, key, reporter)
-    elif source.env is not None:
-        place = f"the environment variable {source.env}"
-        text = (os.environ if environ is None else environ).get(source.env, "")
-    elif source.ssm is not None:
-        # Imported where it is used: the library is large.
-        from onebaton.adapters.aws_secrets import from_parameter_store
-
-        place = f"the parameter {source.ssm}"
-        text = from_parameter_store(source.ssm, key=key, config=aws)
-    elif source.secretsmanager is not None:
-        from onebaton.adapters.aws_secrets import from_secrets_manager
-
-        place = f"the secret {source.secretsmanager}"
-        text = from_secrets_manager(source.secretsmanager, key=key, config=aws)
-    else:
-        words = source.command or ()
-        place, text = f"the output of {words[0]}", _from_command(words, key)
+    place, text = _found(source, key, reporter, os.environ if environ is None else environ, aws)
     lines = text.splitlines()
     secret = lines[0].strip() if lines else ""
     if not secret:
@@ -64,6 +46,56 @@ def resolve(
             resolution="Put the secret on its first line, then run the same command again.",
         )
     return Secret(secret)
+
+
+def resolve_whole(
+    source: SecretSource,
+    *,
+    key: str,
+    reporter: Reporter,
+    environ: Mapping[str, str] | None = None,
+    aws: SecretsConfig = USUAL,
+) -> Secret:
+    """The secret where it takes more than a line: all that its source holds.
+
+    :param key: what it is for, in messages, e.g. ``--sign-key``.
+    :param aws: how AWS is asked.
+    :raises ConfigError: if there is nothing, or the source cannot be read.
+    """
+    place, text = _found(source, key, reporter, os.environ if environ is None else environ, aws)
+    if not text.strip():
+        raise ConfigError(
+            f"{key}: {place} is empty or not there",
+            resolution="Put the secret there, then run the same command again.",
+        )
+    return Secret(text)
+
+
+def _found(
+    source: SecretSource,
+    key: str,
+    reporter: Reporter,
+    environ: Mapping[str, str],
+    aws: SecretsConfig,
+) -> tuple[str, str]:
+    """Where it is looked for, in words, and what is there."""
+    if source.file is not None:
+        return f"the file {source.file}", _from_file(source.file, key, reporter)
+    if source.env is not None:
+        return f"the environment variable {source.env}", environ.get(source.env, "")
+    if source.ssm is not None:
+        # Imported where it is used: the library is large.
+        from onebaton.adapters.aws_secrets import from_parameter_store
+
+        text = from_parameter_store(source.ssm, key=key, config=aws)
+        return f"the parameter {source.ssm}", text
+    if source.secretsmanager is not None:
+        from onebaton.adapters.aws_secrets import from_secrets_manager
+
+        text = from_secrets_manager(source.secretsmanager, key=key, config=aws)
+        return f"the secret {source.secretsmanager}", text
+    words = source.command or ()
+    return f"the output of {words[0]}", _from_command(words, key)
 
 
 def keep_from_programs(*sources: SecretSource | None) -> None:

@@ -12,7 +12,8 @@ import jinja2
 from onebaton.adapters.parts import part
 from onebaton.errors import ConfigError
 
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>|#~]")
+#: What Markdown would take for its own: anywhere, and at the beginning of a line.
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>|#~$&]|^[+-]|^\d+(?=[.)]\s)")
 
 
 class Templates:
@@ -96,8 +97,18 @@ def hcl(value: object) -> str:
 
 
 def markdown(value: object) -> str:
-    """A text in Markdown, also in a table's cell: nothing in it is markup."""
-    return _MARKUP.sub(r"\\\g<0>", " ".join(str(value).split()))
+    """A text in Markdown, also in a table's cell: nothing in it is markup, and it calls nobody.
+
+    An ``@name`` would send somebody mail: an invisible character keeps it from being one.
+    """
+    line = " ".join(str(value).split())
+    return _MARKUP.sub(_escaped, line).replace("@", "@\u200b")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Behind a backslash; of the number of a list, its dot is."""
+    text = found[0]
+    return f"{text}\\" if text.isdigit() else f"\\{text}"
 
 
 def moment(at: float) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import python_terraform
 
 from onebaton.adapters import process
+from onebaton.adapters.plannedchanges import recorded_changes, state_identity
 from onebaton.adapters.terraform_backend import MINIMUM_VERSION as LOCKING_VERSION
 from onebaton.adapters.terraform_backend import S3Backend
 from onebaton.errors import (
@@ -30,6 +31,7 @@ from onebaton.errors import (
     UnavailableError,
 )
 from onebaton.ports import Reporter
+from onebaton.records import RecordedChange, StateIdentity
 
 #: ``terraform_data`` came with 1.4, ``import`` blocks with 1.5 (its upgrade guides).
 MINIMUM_VERSION = (1, 5)
@@ -258,6 +260,13 @@ class Terraform:
         shown = self._run("output", timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
         return {name: output["value"] for name, output in json.loads(shown.stdout).items()}
 
+    def recorded(self) -> StateIdentity | None:
+        """Which state is recorded; ``None`` before the first run."""
+        if not self._folder.is_dir():
+            return None
+        pulled = self._run("state pull", timeout_s=QUERY_TIMEOUT_S, what="terraform state pull")
+        return state_identity(pulled.stdout)
+
     def forget(self, address: str) -> None:
         """Drop a resource from the state without touching what it stands for.
 
@@ -307,6 +316,11 @@ class Terraform:
                 yield SavedPlan(file, tuple(sorted(seen.changes, key=lambda c: c.address)))
             finally:
                 blocks.unlink(missing_ok=True)
+
+    def previewed(self, plan: SavedPlan) -> tuple[RecordedChange, ...]:
+        """What stands in a saved plan, as it is kept and compared."""
+        shown = self._run("show", str(plan.file), timeout_s=QUERY_TIMEOUT_S, json=_FLAG)
+        return recorded_changes(shown.stdout)
 
     def apply(self, plan: SavedPlan, *, timeout_s: float) -> None:
         """Carry out a saved plan, its progress to the reporter.

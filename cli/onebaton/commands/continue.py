@@ -23,6 +23,7 @@ def go_on(
     version: o.Version = None,
     cut: o.Cut = None,
     accept_loss: o.AcceptLoss = None,
+    plan: o.PlanFile = None,
     until: o.Until = None,
     state: o.State = None,
     break_lock: o.BreakLock = False,
@@ -45,6 +46,7 @@ def go_on(
         break_lock=break_lock,
         cut=cut,
         accept_loss=accept_loss,
+        plan=plan,
         until=until,
     ) as options:
         report = wiring.go_on(options, by or f"{getpass.getuser()}@{socket.gethostname()}")

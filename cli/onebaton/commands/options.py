@@ -47,6 +47,10 @@ Clone = Annotated[
     typer.Option("--clone", metavar="NAME", help="This clone of the zone, and not the zone."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", help="Carry out exactly this plan, of `onebaton plan --out`."),
+]
 Cut = Annotated[
     Literal["auto", "stand-by", "plain"] | None,
     typer.Option(
@@ -99,6 +103,7 @@ def opened(
     accept_loss: Sequence[str] | None = None,
     node: str | None = None,
     clone: str | None = None,
+    plan: Path | None = None,
     until: "Stage | None" = None,
 ) -> Iterator["Options"]:
     """What a use case is given, while its reporter is open."""
@@ -116,6 +121,7 @@ def opened(
             accepted=tuple(accept_loss or ()),
             node=node,
             clone=clone,
+            plan=plan,
             until=until,
         )
 

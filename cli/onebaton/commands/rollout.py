@@ -16,6 +16,7 @@ def rollout(
     version: o.Version = None,
     cut: o.Cut = None,
     accept_loss: o.AcceptLoss = None,
+    plan: o.PlanFile = None,
     until: o.Until = None,
     state: o.State = None,
     break_lock: o.BreakLock = False,
@@ -41,6 +42,7 @@ def rollout(
         break_lock=break_lock,
         cut=cut,
         accept_loss=accept_loss,
+        plan=plan,
         until=until,
     ) as options:
         report = wiring.rollout(options)

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from onebaton.config.clones import CloneConfig, ClonesConfig, Fence
 from onebaton.config.image import ImageConfig, RepositoryConfig
+from onebaton.config.plans import PlansConfig
 from onebaton.config.platform import (
     AnyPlatform,
     AwsAccess,
@@ -71,6 +72,7 @@ __all__ = [
     "NetworkConfig",
     "NotifyConfig",
     "OnedConfig",
+    "PlansConfig",
     "PodmanPlatform",
     "ProbeConfig",
     "RepositoryConfig",
@@ -105,6 +107,9 @@ class ClusterConfig(Section):
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="MariaDB.")
     oned: OnedConfig = Field(default=OnedConfig(), description="Settings of oned.conf.")
     rollout: RolloutConfig = Field(default=RolloutConfig(), description="How to replace nodes.")
+    plans: PlansConfig = Field(
+        default=PlansConfig(), description="Plans that are reviewed before they are carried out."
+    )
     stages: StagesConfig = Field(
         default=StagesConfig(), description="Where a rollout waits, and for whom."
     )

@@ -17,9 +17,9 @@ from onebaton.model import Health, Member, World
 #: Name of the file with a clone's configuration, in its folder, and of the one with its password.
 CONFIG_FILE = "cluster.yaml"
 PASSWORD_FILE = "oneadmin_password"  # noqa: S105 - a file's name
-#: Sections that a clone's own file does not have: who is told and asked of production's rollouts,
+#: Sections that a clone's own file does not have: who is told, asks and signs for production's,
 #: and a way of seeds that its machines, behind the fence, could not take.
-NOT_ITS_OWN = frozenset({"clones", "clone", "stages", "notify", "seed"})
+NOT_ITS_OWN = frozenset({"clones", "clone", "stages", "notify", "seed", "plans"})
 #: What listens on front-ends besides the API and sshd: OneFlow, FireEdge, the monitor, OneGate,
 #: Sunstone (notes, "Ports").
 SERVICE_PORTS = (2474, 2616, 4124, 5030, 9869)

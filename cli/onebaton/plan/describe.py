@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import assert_never
 
 from onebaton.model import PriorPhase, Server, World
@@ -30,16 +31,21 @@ from onebaton.plan.actions import (
 )
 from onebaton.plan.cutover_gates import WAYS, duration
 from onebaton.plan.scene import Scene
-from onebaton.plan.wanted import Wanted
+from onebaton.plan.wanted import Rehearsed, Wanted
 from onebaton.views import PlanRow, PlanView
 
 
-def describe_roll(wanted: Wanted, world: World, plan: Plan) -> PlanView:
-    """The view of a roll, or of a cut-over."""
+def describe_roll(wanted: Wanted, world: World, plan: Plan, *, dated: bool = False) -> PlanView:
+    """The view of a roll, or of a cut-over.
+
+    :param dated: name dates where it would else name ages, for what is read later.
+    """
     scene = Scene.of(wanted, world)
     kept = _kept(scene)
     if scene.cutting or scene.changes_schema:
-        view = _view(wanted, world, plan, f"cut zone {wanted.zone} over", _cut_reason(scene))
+        view = _view(
+            wanted, world, plan, f"cut zone {wanted.zone} over", _cut_reason(scene, dated=dated)
+        )
         way = next((a.way for a in plan.actions if isinstance(a, CutOver)), scene.way)
         warnings = () if scene.cutting else tuple(_cut_warnings(scene))
         return replace(view, strategy=f"cut-over, {WAYS[way]}", warnings=(*warnings, *kept))
@@ -55,20 +61,26 @@ def describe_roll(wanted: Wanted, world: World, plan: Plan) -> PlanView:
     view = _view(wanted, world, plan, f"roll zone {wanted.zone}", reason)
     return replace(
         view,
-        reason=f"{reason}{_rolled_in_clone(scene)}",
+        reason=f"{reason}{_rolled_in_clone(scene, dated=dated)}",
         warnings=(*_swap_warnings(plan), *kept),
     )
 
 
-def _rolled_in_clone(scene: Scene) -> str:
+def _rolled_in_clone(scene: Scene, *, dated: bool) -> str:
     """What the same roll took in a clone, if it was carried out there."""
     found = scene.wanted.cut.rehearsal
     if found is None or found.measured_s is None:
         return ""
     return (
-        f"; carried out in the clone {found.clone} {duration(found.age_s)} ago ({found.kept_as}): "
+        f"; carried out in the clone {found.clone} {_when(found, dated=dated)} ({found.kept_as}): "
         f"{found.measured_s:.1f} s without writes"
     )
+
+
+def _when(found: Rehearsed, *, dated: bool) -> str:
+    """When it was rehearsed, for what is read now or later."""
+    moment = datetime.fromtimestamp(found.began_at, UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if dated else f"{duration(found.age_s)} ago"
 
 
 def _swap_warnings(plan: Plan) -> Iterator[str]:
@@ -88,7 +100,7 @@ def describe_bootstrap(wanted: Wanted, world: World | None, plan: Plan) -> PlanV
     return _view(wanted, world, plan, f"found zone {wanted.zone}", reason)
 
 
-def _cut_reason(scene: Scene) -> str:
+def _cut_reason(scene: Scene, *, dated: bool) -> str:
     """Why it cannot be rolled, what would run, how long it takes, and how that is known."""
     prior, image = scene.world.prior, scene.wanted.image
     if prior is not None and scene.cutting:
@@ -105,8 +117,9 @@ def _cut_reason(scene: Scene) -> str:
     out = "unknown" if forecast_s is None else f"{forecast_s:.1f} s"
     if found.measured_s is not None:
         out = f"{out}, as measured in the clone {found.clone}"
+    when = _when(found, dated=dated)
     return (
-        f"{text}{ran}; rehearsed {duration(found.age_s)} ago ({found.kept_as}): forecast of the "
+        f"{text}{ran}; rehearsed {when} ({found.kept_as}): forecast of the "
         f"time without writes {WAYS[scene.way]}: {out}"
     )
 

@@ -29,7 +29,7 @@ from onebaton.model import (
 )
 from onebaton.plan.actions import CutWay
 from onebaton.plan.quorum import Quorum
-from onebaton.plan.seen import answers, parked, put_away, stage_of
+from onebaton.plan.seen import answers, parked, put_away, schema_of, stage_of
 from onebaton.plan.slots import half_swapped, identity, slot_for, swaps
 from onebaton.plan.wanted import Wanted
 
@@ -202,9 +202,7 @@ class Scene:
     @cached_property
     def schema(self) -> Schema | None:
         """Of the zone's databases: the leader's; while there is none, any member's."""
-        ordered = sorted(self._by_id, key=lambda m: not m.is_leader)
-        seen = (m.facts.schema for m in ordered if m.facts is not None)
-        return next((schema for schema in seen if schema is not None), None)
+        return schema_of(self.world)
 
     @cached_property
     def changes_schema(self) -> bool:

@@ -1,6 +1,14 @@
-"""What the words and the facts of one machine tell by themselves."""
+"""What the words and the facts of machines tell by themselves, whatever is wanted."""
 
-from onebaton.model import AheadStage, FrontEndFacts, Member, NodeState, RaftState
+from onebaton.model import (
+    AheadStage,
+    FrontEndFacts,
+    Member,
+    NodeState,
+    RaftState,
+    Schema,
+    World,
+)
 
 
 def stage_of(facts: FrontEndFacts) -> AheadStage | None:
@@ -23,6 +31,13 @@ def put_away(member: Member) -> bool:
 def parked(member: Member) -> bool:
     """Noted on its machine as out of service by an operator's wish."""
     return member.facts is not None and member.facts.parked_at is not None
+
+
+def schema_of(world: World) -> Schema | None:
+    """Of the zone's databases: the leader's; while there is none, any member's, by server id."""
+    ordered = sorted(world.members, key=lambda m: (not m.is_leader, m.server.id))
+    seen = (m.facts.schema for m in ordered if m.facts is not None)
+    return next((schema for schema in seen if schema is not None), None)
 
 
 def machine_gone(member: Member) -> bool:

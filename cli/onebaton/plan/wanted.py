@@ -44,6 +44,8 @@ class Rehearsed:
     :param clone: name of the clone that the whole rollout was carried out in; empty if it was
         not.
     :param measured_s: longest time without writes in that rollout; ``None`` if not measured.
+    :param began_at: seconds since the epoch, UTC.
+    :param digest: over its report.
     """
 
     kept_as: str
@@ -60,6 +62,8 @@ class Rehearsed:
     forecast_s: Mapping[CutWay, float] = field(default_factory=dict)
     clone: str = ""
     measured_s: float | None = None
+    began_at: float = 0.0
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def check_up(
     :param world: the first reading.
     :param window_s: shortest time between both readings.
     """
-    began = clock.monotonic()
+    began = world.read_at if world.read_at is not None else clock.monotonic()
     hosts = tuple(dict.fromkeys(member.host for member in world.members))
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         examining = pool.submit(examiner.examine, hosts)

@@ -113,9 +113,10 @@ class _Observer:
             said, facts = self._ask_all(servers, nodes)
             leader = self._leader(servers, said)
         settings: OnedSettings | None = None
-        rate = 0.0
+        rate, read_at = 0.0, None
         if leader is not None:
             said, settings = self._ask_after(leader, servers, said)
+            read_at = self._clock.monotonic()
             rate = self._records_per_second(leader)
             said = self._lists_again(leader, said, settings)
         judge = Judge(leader, _leaders(servers, said), self._max_lag_records)
@@ -138,6 +139,7 @@ class _Observer:
             },
             records_per_second=rate,
             prior=self._prior,
+            read_at=read_at,
         )
 
     def _kept(self, nodes: Sequence[Node]) -> list[Host]:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from onebaton.errors import UnreadableError
 from onebaton.model import Image
 from onebaton.plan.actions import CutWay
+from onebaton.plan.artefact import digest_of
 from onebaton.plan.wanted import Rehearsed
 from onebaton.ports import Store
 from onebaton.views import RehearsalView
@@ -101,4 +102,6 @@ def _rehearsed(view: RehearsalView, now: float) -> Rehearsed:
         forecast_s=forecast,
         clone=view.clone,
         measured_s=view.measured_s,
+        began_at=view.began_at,
+        digest=digest_of(asdict(view)),
     )

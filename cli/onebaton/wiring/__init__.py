@@ -28,6 +28,7 @@ from onebaton.wiring.options import Options
 from onebaton.wiring.rehearsing import rehearse_in_clone
 from onebaton.wiring.replacing import replace, replace_preview
 from onebaton.wiring.reports import kept_report, kept_reports, kept_text
+from onebaton.wiring.reviewing import Paper
 from onebaton.wiring.running import carry_out, locked, opened, report, run_id
 from onebaton.wiring.staged import go_on
 from onebaton.wiring.takeback import finalize, finalize_preview, rollback, rollback_preview
@@ -39,12 +40,15 @@ if TYPE_CHECKING:
     from onebaton.model import Image, World
     from onebaton.plan.actions import Action, Plan
     from onebaton.reports import ReportView
+    from onebaton.rollout.guard import PlanGuard
     from onebaton.views import DoctorView, PlanView, RehearsalView, StatusView
     from onebaton.wiring.cluster import Cluster
+    from onebaton.wiring.reviewing import FreeHand
 
 __all__ = [
     "CloneWish",
     "Options",
+    "Paper",
     "abort",
     "abort_preview",
     "bake",
@@ -67,6 +71,7 @@ __all__ = [
     "list_clones",
     "park",
     "plan",
+    "plan_for_review",
     "promote",
     "prune",
     "prune_preview",
@@ -145,6 +150,28 @@ def plan(options: Options) -> PlanView:
         return describe_roll(cluster.wanted, world, planned(cluster, world))
 
 
+def plan_for_review(options: Options, paper: Paper) -> tuple[PlanView, str]:
+    """The same, written down; that there is no plan is written down too.
+
+    :returns: the view, and the comment for reviewers.
+    """
+    from onebaton.errors import RefusedError
+    from onebaton.plan.describe import describe_roll
+    from onebaton.wiring.planning import surveyed
+    from onebaton.wiring.reviewing import write_down, write_refusal
+
+    with opened(options) as cluster:
+        cluster.platform.check()
+        try:
+            world = cluster.observe()
+            found = surveyed(cluster, world)
+        except RefusedError as error:
+            write_refusal(cluster, error, paper)
+            raise
+        view = describe_roll(cluster.wanted, world, found.plan)
+        return view, write_down(cluster, world, found, paper)
+
+
 def rehearse(options: Options, *, keep: bool) -> RehearsalView:
     """Rehearse a change of the schema on a copy; the zone is only read."""
     from dataclasses import replace as changed
@@ -171,7 +198,7 @@ def rehearse(options: Options, *, keep: bool) -> RehearsalView:
 
 
 def rollout(options: Options) -> ReportView:
-    """Bring the zone onto the configured image, step by step."""
+    """Bring the zone onto the configured image, step by step; by a plan, exactly as it says."""
     from dataclasses import replace as changed
 
     from onebaton.plan.roll import plan_roll
@@ -180,41 +207,43 @@ def rollout(options: Options) -> ReportView:
     from onebaton.rollout.stage_notes import is_unfinished
     from onebaton.wiring.planning import planned
     from onebaton.wiring.probing import probing, sweep
-    from onebaton.wiring.staged import boundaries, require_stage, tell, telling
+    from onebaton.wiring.reviewing import guard_of, reviewed
+    from onebaton.wiring.staged import boundaries, progress_to, require_stage, tell, telling
 
     def seen(world: World) -> None:
         watch.seen(world)
         told.seen(world)
+        guard.seen(world)
 
     def before(action: Action) -> None:
         watch.before(action)
         told.before(action)
+        guard.before(action)
 
-    with opened(options) as cluster:
+    by_plan = reviewed(options)
+    with opened(by_plan.options if by_plan is not None else options) as cluster:
         cluster.platform.check()
-        wanted, zone = cluster.wanted, cluster.config.zone.name
+        zone = cluster.config.zone.name
         with locked(cluster, "rollout") as lock:
             run = run_id(cluster, "rollout")
             world = cluster.observe()
+            guard = guard_of(by_plan, cluster, world)
+            wanted = cluster.wanted
             # Refused, or found done, before the probe writes anything.
-            steps = planned(cluster, world)
+            steps = guard.decided(world, planned(cluster, world))
             require_stage(options.until, world, steps, wanted.image.digest)
             told = CutReport(cluster.clock, cluster.reporter, wanted.size, steps, world.prior)
             verb = "cut over" if told.is_cut_over else "rolled"
             title = f"zone {zone} {verb} to {wanted.image.version}"
-            goal, progress = cluster.goals.load(), cluster.stage_progress.load()
-            if goal is None or goal.digest != wanted.image.digest:
-                # Of another rollout: what was approved for it holds for this one no more.
-                cluster.stage_progress.forget()
-                progress = None
+            progress = progress_to(cluster, wanted.image.digest)
             settings = cluster.config.stages
             if not steps.actions and not is_unfinished(progress, wanted.image.digest, settings):
                 sweep(cluster)
-                cluster.goals.forget()
-                cluster.stage_progress.forget()
+                _ended(cluster, guard)
                 return report(cluster, run, title, (), nothing=told.notes())
             rehearsal = wanted.cut.rehearsal
             left_alone = rehearsal.left_alone if rehearsal is not None else frozenset[str]()
+            guard.take(run)
             cluster.goals.save(goal_of(wanted, cluster.clock.now(), world))
             with telling(cluster, run, title) as hook, probing(cluster) as watch:
                 taken = carry_out(
@@ -222,7 +251,7 @@ def rollout(options: Options) -> ReportView:
                     lock,
                     run,
                     cluster.observe,
-                    lambda world: plan_roll(wanted, world),
+                    lambda world: guard.decided(world, plan_roll(wanted, world)),
                     site=changed(cluster.site, left_alone=left_alone, reporter=told.reporter),
                     seen=seen,
                     before=before,
@@ -234,10 +263,16 @@ def rollout(options: Options) -> ReportView:
                     title = f"zone {zone} on its way to {wanted.image.version}: {taken.ending}"
                     return report(cluster, run, title, taken, gaps, notes=taken.said)
                 tell(cluster, hook, run, "finished", title)
-            cluster.goals.forget()
-            cluster.stage_progress.forget()
+            _ended(cluster, guard)
             notes = (*told.notes(taken.steps), HYPERVISORS)
             return report(cluster, run, title, taken, gaps, notes=notes)
+
+
+def _ended(cluster: Cluster, guard: PlanGuard | FreeHand) -> None:
+    """The rollout came to its end: nothing of it is under way any more."""
+    cluster.goals.forget()
+    cluster.stage_progress.forget()
+    guard.finished()
 
 
 def status(options: Options) -> StatusView:

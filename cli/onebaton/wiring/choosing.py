@@ -54,10 +54,13 @@ def candidates(cluster: Cluster) -> tuple[Image, ...]:
 
     That is the channel's, or the newest that was not revoked; but before it that of a rollout
     that did not come to its end, or of a cut-over that is not final: another one that was baked
-    or promoted meanwhile has no part in it, and its nodes no place.
+    or promoted meanwhile has no part in it, and its nodes no place. A plan names its image.
 
     :raises RefusedError: if the channel holds none of this version.
     """
+    planned = cluster.options.image_digest
+    if planned is not None:
+        return tuple(image for image in cluster.catalogue.list() if image.digest == planned)
     images = cluster.catalogue.find(cluster.config.image.version)
     begun, why = _begun(cluster)
     channel = cluster.config.image.channel

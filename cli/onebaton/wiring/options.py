@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Commands that take the options of a cut-over; the second kind those of a rehearsal too.
 _PLANNING = ("plan", "rollout", "continue")
 _JUDGING = (*_PLANNING, "rehearse")
+#: Commands that carry a plan out.
+_CARRYING_OUT = ("rollout", "continue")
 #: Commands that may stop after a stage.
 _STAGED = ("rollout", "continue")
 #: Commands that are about one node.
@@ -34,6 +36,9 @@ class Options:
     :param accepted: tables that may lose rows in a cut-over.
     :param node: the one node that it is about.
     :param clone: name of a clone of that zone, which is meant instead of it.
+    :param plan: file of the plan that a rollout carries out; it says the version, and how to cut
+        over.
+    :param image_digest: of the one image to take, as a plan names it.
     :param until: the stage after which a rollout stops.
     """
 
@@ -46,6 +51,8 @@ class Options:
     accepted: tuple[str, ...] = ()
     node: str | None = None
     clone: str | None = None
+    plan: Path | None = None
+    image_digest: str | None = None
     until: Stage | None = None
 
     def again(self, command: str) -> str:
@@ -56,18 +63,21 @@ class Options:
         words += ["--config", str(self.config)]
         if self.clone is not None:
             words += ["--clone", self.clone]
-        if self.version is not None:
+        if self.plan is not None and command in _CARRYING_OUT:
+            words += ["--plan", str(self.plan)]
+        elif self.version is not None:
             words += ["--version", self.version]
         if self.state is not None:
             words += ["--state", self.state]
         return shlex.join([*words, *self._of_a_cut_over(command)])
 
     def _of_a_cut_over(self, command: str) -> Iterator[str]:
-        """What was said of a cut-over, if the command takes it."""
-        if self.cut is not None and command in _PLANNING:
+        """What was said of a cut-over, if the command takes it; a plan says it itself."""
+        by_plan = self.plan is not None and command in _CARRYING_OUT
+        if self.cut is not None and command in _PLANNING and not by_plan:
             yield from ("--cut", self.cut)
         if command in _JUDGING:
-            for table in self.accepted:
+            for table in () if by_plan else self.accepted:
                 yield from ("--accept-loss", table)
         if self.until is not None and command in _STAGED:
             yield from ("--until", self.until)

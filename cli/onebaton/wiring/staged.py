@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onebaton.reports import ReportView
     from onebaton.rollout.boundaries import Boundaries, StageCheck
     from onebaton.rollout.interrupt import StopRequest
+    from onebaton.rollout.stage_notes import Progress
     from onebaton.staging import Notifier
     from onebaton.wiring.cluster import Cluster
     from onebaton.wiring.options import Options
@@ -38,6 +39,18 @@ def require_stage(until: Stage | None, world: World, plan: Plan, digest: str) ->
         f"--until {until}: this rollout is {kind}, which has no such stage",
         resolution=f"Its stages are {', '.join(stages)}.",
     )
+
+
+def progress_to(cluster: Cluster, digest: str) -> Progress | None:
+    """How far the rollout to an image came; what was approved for another holds no more.
+
+    :param digest: of the wanted image.
+    """
+    goal, progress = cluster.goals.load(), cluster.stage_progress.load()
+    if goal is None or goal.digest != digest:
+        cluster.stage_progress.forget()
+        return None
+    return progress
 
 
 def boundaries(
