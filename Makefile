@@ -22,7 +22,7 @@ STAMP := $(VENV)/.installed
 # What Debian 12 has. mariadb-server-core is the server without a service: tests run it.
 PACKAGES := podman runc iptables containernetworking-plugins packer mmdebstrap \
             openssh-client zstd dpkg-dev python3-venv mariadb-server-core mariadb-client \
-            python3-mysqldb busybox-static chromium git curl jq shellcheck
+            python3-mysqldb busybox-static chromium git curl jq shellcheck tcpdump
 
 args = --config $(CONFIG) $(if $(VERSION),--version $(VERSION))
 # Tables that may lose rows in a cut-over, by name.

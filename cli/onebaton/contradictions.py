@@ -46,6 +46,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _outage(data)
     yield from _repository(data)
     yield from _encryption(data)
+    yield from _clones(data)
     yield from _signatures(data)
     yield from _seed(data)
     yield from _aws_base(data)
@@ -179,6 +180,34 @@ def _encryption(data: Mapping[str, object]) -> Iterator[Contradiction]:
         yield Contradiction(
             ("s3", "kms_key_id"), f"is for s3.encryption aws:kms; chosen is {chosen}"
         )
+
+
+#: Addresses of a subnet that no node has: its own, the gateway, the virtual IP, the broadcast.
+_NOT_FOR_NODES = 4
+
+
+def _clones(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """Each clone's subnet is apart from production's and holds two generations of a clone."""
+    subnets = _at(data, ("clones", "subnets"))
+    if not _is_list(subnets):
+        return
+    if _at(data, ("clone",)) is not None:
+        yield Contradiction(("clones",), "stands in a clone's own file: a clone has no clones")
+    size = _value(data, ("clones", "size"), _size, 1)
+    known = {"network.subnet": _value(data, ("network", "subnet"), read_subnet, None)}
+    for number in range(len(subnets)):
+        location: Location = ("clones", "subnets", number)
+        subnet = _value(data, location, read_subnet, None)
+        if subnet is None:
+            continue
+        for name, other in known.items():
+            if other is not None and subnet.overlaps(other):
+                yield Contradiction(location, f"{subnet} overlaps {name} ({other})")
+        known[f"clones.subnets[{number}]"] = subnet
+        if size is not None and subnet.num_addresses < 2 * size + _NOT_FOR_NODES:
+            yield Contradiction(
+                location, f"{subnet} is too small for two generations of {size} nodes and a VIP"
+            )
 
 
 def _signatures(data: Mapping[str, object]) -> Iterator[Contradiction]:

@@ -23,6 +23,7 @@ _REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _OF_PARAMETER_STORE = r"^[A-Za-z0-9_.:/-]{1,2048}$"
 _OF_SECRETS_MANAGER = r"^[A-Za-z0-9/_+=.@:-]{1,2048}(#[^#\s]{1,256})?$"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_DURATION = r"^[1-9]\d{0,4}[mhdw]$"
 _AWS_ID = r"^[a-z]+-[0-9a-f]{8,17}$"
 _AWS_NAME = r"^[A-Za-z0-9_.:/=+,@ -]{1,255}$"
 _INSTANCE_TYPE = r"^[a-z0-9-]+\.[a-z0-9-]+$"
@@ -40,6 +41,7 @@ PATTERNS = {
     _PACKAGE: "must be the name of a Debian package; its version is image.version",
     _DATABASE: "must hold only letters, digits and underscores",
     _REGION: "must be the name of a region, such as eu-central-1",
+    _DURATION: "must be a number of minutes, hours, days or weeks, such as 90m, 12h, 3d or 1w",
     _OF_PARAMETER_STORE: "must be the name of a parameter, such as /cloud/oneadmin, or its ARN",
     _OF_SECRETS_MANAGER: "must be the name of a secret or its ARN, and may have #KEY behind it",
     _AWS_ID: "must be an id as AWS gives them, such as vpc-0a1b2c3d4e5f67890",
@@ -170,6 +172,7 @@ Subnet = Annotated[IPv4Network, BeforeValidator(read_subnet)]
 DeviceName = Annotated[str, StringConstraints(pattern=_DEVICE)]
 DatabaseName = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=64)]
 DatabaseUser = Annotated[str, StringConstraints(pattern=_DATABASE, max_length=32)]
+Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 ParameterName = Annotated[str, StringConstraints(pattern=_OF_PARAMETER_STORE)]
 SecretName = Annotated[str, StringConstraints(pattern=_OF_SECRETS_MANAGER)]
 Region = Annotated[str, StringConstraints(pattern=_REGION)]
@@ -252,3 +255,17 @@ def service_url(value: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("must hold no user and no password: keys come from the usual AWS places")
     return value
+
+
+#: Seconds of the units that a :data:`Duration` is told in.
+_UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def duration_s(text: str) -> float:
+    """Seconds of a :data:`Duration`.
+
+    :raises ValueError: if it is none.
+    """
+    if not re.fullmatch(_DURATION, text):
+        raise ValueError(PATTERNS[_DURATION])
+    return int(text[:-1]) * _UNITS_S[text[-1]]

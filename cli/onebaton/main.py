@@ -23,6 +23,7 @@ COMMANDS = {
     "bootstrap": "found a new zone from an image",
     "plan": "show what a rollout would do, and why",
     "rehearse": "try a change of the database schema on a copy",
+    "clone": "make and destroy fenced copies of the zone, to try things on",
     "rollout": "bring the zone onto the configured image, step by step",
     "continue": "approve the stage that a rollout waits before, and go on",
     "abort": "give a half-done rollout up: back to the generation it began with",

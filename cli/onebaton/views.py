@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onebaton.model import Image
+from onebaton.reports import GapRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,11 @@ class RehearsalView:
     :param way: in which a rollout will cut over: ``stand-by`` or ``plain``; ``None`` if the one
         that is asked for was not proved, or the schema is the same.
     :param why_this_way: the same in a sentence, with the reason.
+    :param clone: name of the clone that the whole rollout was carried out in; empty if it was
+        not.
+    :param measured_s: longest time without writes through the virtual IP in that rollout;
+        ``None`` if nothing was measured.
+    :param measured: gaps of that rollout.
     :param refusals: why a rollout must not go on, a sentence each.
     :param kept_as: file that holds this.
     """
@@ -288,6 +294,9 @@ class RehearsalView:
     forecast_ahead_s: float | None = None
     way: Literal["stand-by", "plain"] | None = None
     why_this_way: str = ""
+    clone: str = ""
+    measured_s: float | None = None
+    measured: tuple[GapRow, ...] = ()
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     kept_as: str = ""

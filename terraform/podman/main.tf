@@ -16,10 +16,11 @@ resource "terraform_data" "network" {
     interpreter = ["/bin/sh"]
     command     = "scripts/create-network.sh"
     environment = {
-      CLUSTER = var.cluster
-      NETWORK = var.network
-      SUBNET  = var.subnet
-      GATEWAY = cidrhost(var.subnet, 1)
+      CLUSTER  = var.cluster
+      NETWORK  = var.network
+      SUBNET   = var.subnet
+      GATEWAY  = cidrhost(var.subnet, 1)
+      INTERNAL = var.internal
     }
   }
 
@@ -60,6 +61,7 @@ resource "terraform_data" "node" {
       NODE            = each.key
       INSTANCE        = self.id
       ADDRESS         = each.value.address
+      GATEWAY         = var.internal ? "${cidrhost(var.subnet, 1)}/${split("/", var.subnet)[1]}" : ""
       IMAGE           = each.value.image
       IMAGE_DIGEST    = each.value.image_digest
       GENERATION      = each.value.generation

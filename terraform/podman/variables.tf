@@ -23,6 +23,12 @@ variable "subnet" {
   type        = string
 }
 
+variable "internal" {
+  description = "Give that network no way out: only this machine reaches the nodes, and they reach nobody else."
+  type        = bool
+  default     = false
+}
+
 variable "memory_mib" {
   description = "Memory limit of each new node; 0 on a host that cannot limit memory."
   type        = number

@@ -109,3 +109,11 @@ def test_what_cannot_be_read_is_said_and_named(content):
     assert key_of("r2-7.0.2") in caught.value.message
     # One of another version is nobody's business here.
     assert newest(store, image("6.10.5"), now=160.0) is None
+
+
+def test_what_was_measured_in_a_clone_counts_for_more_than_what_was_added_up():
+    measured = replace(view(), clone="try", measured_s=3.4, way="stand-by")
+    found = newest(stored(r1=measured), NEXT, now=160.0)
+    assert found is not None
+    assert found.forecast_s == {"plain": 80.0, "stand-by": 3.4}
+    assert (found.clone, found.measured_s) == ("try", 3.4)

@@ -5,6 +5,7 @@ ruamel.yaml gives the tree of nodes with their lines; pydantic and
 """
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -85,6 +86,28 @@ def load(
     if document.mistakes or config is None:
         raise document.error()
     return config
+
+
+def written(data: Mapping[str, object], *, head: str) -> str:
+    """A configuration as the text of a file that :func:`load` reads back.
+
+    :param data: plain values.
+    :param head: a comment's line, without its sign.
+    """
+    out = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.dump(_escaped(data), out)
+    return f"# {head}\n{out.getvalue()}"
+
+
+def _escaped(value: object) -> object:
+    """Texts as they are meant: none of them stands for an environment variable."""
+    if isinstance(value, Mapping):
+        return {key: _escaped(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(inner) for inner in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 def schema() -> dict[str, object]:

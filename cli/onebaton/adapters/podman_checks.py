@@ -36,15 +36,23 @@ def check_network(
     *,
     name: str,
     subnet: IPv4Network,
+    fenced: bool = False,
 ) -> None:
     """Whether the cluster can have its network.
 
     :param networks: all of this machine.
     :param routes: this machine's interfaces and where they lead.
-    :raises RefusedError: if name or subnet are in use.
+    :param fenced: it must have no way out.
+    :raises RefusedError: if name or subnet are in use, or the network there is not fenced.
     """
     for network in networks:
         if network is inventory.network:
+            if fenced and not network.internal:
+                raise RefusedError(
+                    f"this cluster's network {name} has a way out, and must not have one",
+                    resolution="Something else made it: remove it (podman network rm --force "
+                    f"{name}), then run the same command again.",
+                )
             if network.subnets != (subnet,) and inventory.nodes():
                 raise RefusedError(
                     f"this cluster's network {name} has another subnet than configured",

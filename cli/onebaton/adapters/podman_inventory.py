@@ -53,12 +53,16 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class PodmanNetwork:
-    """A podman network (``podman network ls --format json``)."""
+    """A podman network (``podman network ls --format json``).
+
+    :param internal: it has no way out.
+    """
 
     name: str
     interface: str
     subnets: tuple[IPv4Network, ...]
     labels: Mapping[str, str]
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,7 @@ def parse_networks(text: str) -> tuple[PodmanNetwork, ...]:
                 if ":" not in subnet["subnet"]
             ),
             labels=item.get("labels") or {},
+            internal=bool(item.get("internal")),
         )
         for item in json.loads(text or "[]") or ()
     )

@@ -50,6 +50,7 @@ class PodmanPlatform:
 
     :param cluster: the zone's name; containers and network are labelled with it.
     :param state: folder of this cluster's state.
+    :param fenced: the cluster's network has no way out; this machine alone reaches the nodes.
     :param module: the Terraform module for podman; ``None`` for the one delivered.
     :param authorized_key: public key that may log in to new nodes.
     """
@@ -65,9 +66,11 @@ class PodmanPlatform:
         podman: Podman,
         reporter: Reporter,
         clock: Clock,
+        fenced: bool = False,
         module: Path | None = None,
     ) -> None:
         self._cluster = cluster
+        self._fenced = fenced
         self._network_name = f"onebaton-{cluster}"
         self._subnet = network.subnet
         self._settings = settings
@@ -234,6 +237,7 @@ class PodmanPlatform:
             "cluster": self._cluster,
             "network": self._network_name,
             "subnet": str(self._subnet),
+            "internal": self._fenced,
             "memory_mib": self._memory_mib,
             "authorized_keys": self._authorized_key.strip(),
             "nodes": {
@@ -289,6 +293,7 @@ class PodmanPlatform:
                 parse_routes(ROUTES.read_text("ascii")),
                 name=self._network_name,
                 subnet=self._subnet,
+                fenced=self._fenced,
             )
         foreign = [c for c in containers if not is_ours(c.labels, self._cluster)]
         check_names(foreign, todo.made)

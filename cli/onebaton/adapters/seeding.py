@@ -32,6 +32,8 @@ END_MARK = "-- Dump completed"
 CUT_SHORT = 95
 #: The same where what came is not what the source sent, and nothing of it was used.
 DAMAGED = 94
+#: The same where what was loaded is no database of OpenNebula's.
+NOT_OURS = 91
 #: The same where a seed of a run that was killed has not come to its end.
 BUSY = 92
 #: So long it is waited for: it ends with the next that it wants of its run.
@@ -90,15 +92,23 @@ class Looked:
         return "gzip" if any("zstd" in names for names in self.lacking.values()) else "zstd"
 
 
-def look(ssh: Ssh, database: str, source: Host, targets: Sequence[Host]) -> Looked:
+def look(
+    ssh: Ssh,
+    database: str,
+    source: Host,
+    targets: Sequence[Host],
+    *,
+    source_ssh: Ssh | None = None,
+) -> Looked:
     """See whether all can be seeded, and with what.
 
+    :param source_ssh: the way to the source, where it is another one than to the targets.
     :raises RefusedError: if ``oned`` runs on a target.
     :raises StepFailedError: if the source has no such database.
     """
-    charset, collation, of_source = _look_at_source(ssh, database, source)
+    charset, collation, of_source = _look_at_source(source_ssh or ssh, database, source)
     with ThreadPoolExecutor(max_workers=max(len(targets), 1)) as pool:
-        of_targets = pool.map(lambda host: _look_at_target(ssh, host), targets)
+        of_targets = pool.map(lambda host: look_at_target(ssh, host), targets)
         lacking = dict(zip((host.name for host in targets), of_targets, strict=True))
     return Looked(charset, collation, {source.name: of_source, **lacking})
 
@@ -109,7 +119,11 @@ _PROGRAMS_SCRIPT = (
 )
 
 
-def _look_at_target(ssh: Ssh, host: Host) -> tuple[str, ...]:
+def look_at_target(ssh: Ssh, host: Host) -> tuple[str, ...]:
+    """Programs that a target lacks.
+
+    :raises RefusedError: if ``oned`` runs there.
+    """
     done = ssh.run(
         host,
         f"{ONED_RUNS_FUNCTION}\n{_PROGRAMS_SCRIPT}\noned_runs && echo runs\nexit 0",
@@ -152,12 +166,15 @@ def _lacking(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def dump_command(database: str, packer: str) -> str:
-    """Shell: the packed dump, on standard output."""
+    """Shell: the packed dump, on standard output.
+
+    It steps back behind all that serves on that machine.
+    """
     pack = "zstd -q -1 -c" if packer == "zstd" else "gzip -1 -c"
     return f"""\
 {{ dump=mariadb-dump; command -v "$dump" >/dev/null || dump=mysqldump
-  HOME=/root "$dump" --single-transaction --quick --hex-blob --no-tablespaces \\
-    --max-allowed-packet=1G --default-character-set=utf8mb4 {database}; }} | {pack}"""
+  HOME=/root nice -n 19 "$dump" --single-transaction --quick --hex-blob --no-tablespaces \\
+    --max-allowed-packet=1G --default-character-set=utf8mb4 {database}; }} | nice -n 19 {pack}"""
 
 
 def unpack_command(packer: str) -> str:
@@ -165,7 +182,9 @@ def unpack_command(packer: str) -> str:
     return f"{packer} -q -d -c"
 
 
-def load_script(database: str, looked: Looked, source: str, *, take: str, before: str = "") -> str:
+def load_script(
+    database: str, looked: Looked, source: str, *, take: str, before: str = "", after: str = ""
+) -> str:
     """Shell: a fresh database from a dump, and the note of where it came from.
 
     A load that does not come to its end leaves no database.
@@ -174,6 +193,7 @@ def load_script(database: str, looked: Looked, source: str, *, take: str, before
     :param take: gives the plain dump on standard output. It may leave the status that the
         script is to end with in the file ``$work/why``.
     :param before: what ``take`` needs, run when ``$work`` is there and nothing was changed.
+    :param after: run when all is loaded.
     """
     return f"""{SQL_FUNCTION}
 {ONED_RUNS_FUNCTION}
@@ -201,6 +221,7 @@ tail -n 1 < "$work/copy" > "$work/last" &
 {take} | tee "$work/copy" | sql {database} 2>&1 >/dev/null | {_ERRORS_ALONE} >&2
 wait $!
 grep -q '^{END_MARK}' "$work/last" || exit {CUT_SHORT}
+{after}
 read -r last applied term < <(sql {database} -e "{POSITION_SQL}")
 printf '{{"source": %s, "seeded_at": "%s", "last_index": %s, "last_applied": %s, "term": %s}}\\n' \\
   {shlex.quote(json.dumps(source))} "$(date -u +%FT%TZ)" "$last" "$applied" "$term" > {SEED_FILE}.new
@@ -216,6 +237,8 @@ def reason(error: ProgramError) -> str:
         return f"the dump broke off before its end mark ({END_MARK!r})"
     if status == DAMAGED:
         return "a part is not the one that was sent (SHA-256 differs): it was not used"
+    if status == NOT_OURS:
+        return "it is no dump of an OpenNebula database"
     if status == BUSY:
         return f"an earlier seed of it has not come to its end for {BUSY_S} s"
     if status == NOT_PASSED:
@@ -241,7 +264,7 @@ def ended(name: str, pipe: Pipe, deadline: float) -> str | None:
 
 
 def require_all_seeded(
-    source: Host,
+    source: str,
     targets: Sequence[Host],
     problems: Mapping[str, str],
     more: Sequence[str],
@@ -250,6 +273,7 @@ def require_all_seeded(
 ) -> None:
     """Nothing, if there is no problem.
 
+    :param source: its name.
     :param problems: by target; one may be empty, where another line tells of it.
     :param more: further lines.
     :raises StepFailedError: otherwise, naming who was seeded and who was not.
@@ -259,7 +283,7 @@ def require_all_seeded(
     details = [f"{name}: {problem}" for name, problem in problems.items() if problem]
     details += [*more, *(f"{host.name}: seeded" for host in targets if host.name not in problems)]
     raise StepFailedError(
-        f"{', '.join(problems)} could not be seeded from {source.name}",
+        f"{', '.join(problems)} could not be seeded from {source}",
         details=details,
         resolution=resolution,
     )

@@ -203,7 +203,7 @@ class SeedInParts:
                 details=[f"{mebibytes(total)} of the packed dump were sent", *more],
                 resolution="Give rollout.timeouts.seed_s more seconds, then run it again.",
             )
-        seeding.require_all_seeded(source, targets, problems, more, resolution=_WAY_OUT)
+        seeding.require_all_seeded(source.name, targets, problems, more, resolution=_WAY_OUT)
 
     def _clear_after(self) -> None:
         try:

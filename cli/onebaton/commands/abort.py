@@ -13,6 +13,7 @@ app = o.new_app()
 def abort(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     version: o.Version = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     state: o.State = None,
@@ -30,7 +31,14 @@ def abort(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state, version=version) as options:
+    with o.opened(
+        config,
+        clone=clone,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        version=version,
+    ) as options:
         view = wiring.abort_preview(options)
     if not yes and view.swaps:
         o.confirm(
@@ -41,7 +49,13 @@ def abort(
         out = f"take {', '.join(view.retires)} out of the zone and " if view.retires else ""
         o.confirm(f"{out}destroy {', '.join(view.destroys)}", otherwise="nothing was given up")
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, version=version, break_lock=break_lock
+        config,
+        clone=clone,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        version=version,
+        break_lock=break_lock,
     ) as options:
         report = wiring.abort(options)
     show(report, as_json=json)

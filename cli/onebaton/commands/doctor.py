@@ -25,6 +25,7 @@ Window = Annotated[
 def doctor(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     version: o.Version = None,
     state: o.State = None,
     window: Window = 6.0,
@@ -40,7 +41,14 @@ def doctor(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state, version=version) as options:
+    with o.opened(
+        config,
+        clone=clone,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        version=version,
+    ) as options:
         view = wiring.doctor(options, window_s=window)
     show(view, as_json=json)
     raise typer.Exit(Status.REFUSED if view.blocked else Status.OK)

@@ -13,6 +13,7 @@ app = o.new_app()
 def finalize(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     state: o.State = None,
     break_lock: o.BreakLock = False,
@@ -26,7 +27,7 @@ def finalize(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state) as options:
+    with o.opened(config, clone=clone, plain=plain, verbose=verbose, state=state) as options:
         view = wiring.finalize_preview(options)
         for line in view.stay:
             options.reporter.note(line)
@@ -34,7 +35,7 @@ def finalize(
         nodes = f"destroy {', '.join(view.destroys)}" if view.destroys else "destroy no node"
         o.confirm(f"{nodes}, and give up the way back", otherwise="nothing was given up")
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, break_lock=break_lock
+        config, clone=clone, plain=plain, verbose=verbose, state=state, break_lock=break_lock
     ) as options:
         report = wiring.finalize(options)
     show(report, as_json=json)

@@ -17,6 +17,7 @@ def images(
     context: typer.Context,
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     state: o.State = None,
     plain: o.Plain = None,
     verbose: o.Verbose = False,
@@ -24,7 +25,9 @@ def images(
 ) -> None:
     """List the images that were baked, oldest first; or show, promote, revoke, prune them."""
     if context.invoked_subcommand is None:
-        list_images(config=config, state=state, plain=plain, verbose=verbose, json=json)
+        list_images(
+            config=config, clone=clone, state=state, plain=plain, verbose=verbose, json=json
+        )
         return
     given = [
         name
@@ -42,6 +45,7 @@ def images(
 def list_images(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     state: o.State = None,
     plain: o.Plain = None,
     verbose: o.Verbose = False,
@@ -51,7 +55,7 @@ def list_images(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state) as options:
+    with o.opened(config, clone=clone, plain=plain, verbose=verbose, state=state) as options:
         catalogue = wiring.images(options)
     show(catalogue, as_json=json)
 

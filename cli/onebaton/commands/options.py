@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from onebaton.errors import InterruptedRunError, UsageError
 
@@ -41,6 +42,10 @@ BreakLock = Annotated[
     typer.Option("--break-lock", help="Take the lock from another run that is surely dead."),
 ]
 Node = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as in `status`.")]
+Clone = Annotated[
+    str | None,
+    typer.Option("--clone", metavar="NAME", help="This clone of the zone, and not the zone."),
+]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 PlanFile = Annotated[
     Path | None,
@@ -68,13 +73,16 @@ AcceptLoss = Annotated[
 DEFAULT_CONFIG = Path("cluster.yaml")
 
 
-def new_app() -> typer.Typer:
+def new_app(group: type[TyperGroup] | None = None) -> typer.Typer:
     """An app for one command.
+
+    :param group: how the words of one with commands of its own are read, if not as usual.
 
     Without rich, which is slow to import; without typer's tracebacks, which show the values
     of variables.
     """
     return typer.Typer(
+        cls=group,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -94,6 +102,7 @@ def opened(
     cut: Literal["auto", "stand-by", "plain"] | None = None,
     accept_loss: Sequence[str] | None = None,
     node: str | None = None,
+    clone: str | None = None,
     plan: Path | None = None,
     until: "Stage | None" = None,
 ) -> Iterator["Options"]:
@@ -111,6 +120,7 @@ def opened(
             cut=cut,
             accepted=tuple(accept_loss or ()),
             node=node,
+            clone=clone,
             plan=plan,
             until=until,
         )

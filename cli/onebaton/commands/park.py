@@ -10,6 +10,7 @@ def park(
     node: o.Node,
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     state: o.State = None,
     break_lock: o.BreakLock = False,
     plain: o.Plain = None,
@@ -24,7 +25,13 @@ def park(
     from onebaton.ui.output import show
 
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, break_lock=break_lock, node=node
+        config,
+        clone=clone,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        break_lock=break_lock,
+        node=node,
     ) as options:
         report = wiring.park(options, node)
     show(report, as_json=json)

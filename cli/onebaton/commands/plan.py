@@ -15,6 +15,7 @@ app = o.new_app()
 def plan(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     version: o.Version = None,
     cut: o.Cut = None,
     accept_loss: o.AcceptLoss = None,
@@ -57,6 +58,7 @@ def plan(
 
     with o.opened(
         config,
+        clone=clone,
         plain=plain,
         verbose=verbose,
         state=state,

@@ -14,6 +14,7 @@ def replace(
     node: o.Node,
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     state: o.State = None,
     break_lock: o.BreakLock = False,
@@ -29,7 +30,14 @@ def replace(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state, node=node) as options:
+    with o.opened(
+        config,
+        clone=clone,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        node=node,
+    ) as options:
         steps = wiring.replace_preview(options, node)
         for step in steps:
             options.reporter.note(f"to be done: {step}")
@@ -39,7 +47,13 @@ def replace(
             otherwise="nothing was replaced",
         )
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, break_lock=break_lock, node=node
+        config,
+        clone=clone,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        break_lock=break_lock,
+        node=node,
     ) as options:
         report = wiring.replace(options, node)
     show(report, as_json=json)

@@ -13,6 +13,7 @@ app = o.new_app()
 def rollback(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     state: o.State = None,
     break_lock: o.BreakLock = False,
@@ -27,7 +28,7 @@ def rollback(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state) as options:
+    with o.opened(config, clone=clone, plain=plain, verbose=verbose, state=state) as options:
         view = wiring.rollback_preview(options)
         for line in view.lost:
             options.reporter.note(line)
@@ -37,7 +38,7 @@ def rollback(
             otherwise="nothing was taken back",
         )
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, break_lock=break_lock
+        config, clone=clone, plain=plain, verbose=verbose, state=state, break_lock=break_lock
     ) as options:
         report = wiring.rollback(options)
     show(report, as_json=json)

@@ -12,6 +12,7 @@ app = o.new_app()
 def rollout(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     version: o.Version = None,
     cut: o.Cut = None,
     accept_loss: o.AcceptLoss = None,
@@ -33,6 +34,7 @@ def rollout(
 
     with o.opened(
         config,
+        clone=clone,
         plain=plain,
         verbose=verbose,
         state=state,

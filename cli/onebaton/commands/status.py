@@ -9,6 +9,7 @@ app = o.new_app()
 def status(
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     state: o.State = None,
     plain: o.Plain = None,
     verbose: o.Verbose = False,
@@ -18,6 +19,6 @@ def status(
     from onebaton import wiring
     from onebaton.ui.output import show
 
-    with o.opened(config, plain=plain, verbose=verbose, state=state) as options:
+    with o.opened(config, clone=clone, plain=plain, verbose=verbose, state=state) as options:
         view = wiring.status(options)
     show(view, as_json=json)

@@ -10,6 +10,7 @@ def unpark(
     node: o.Node,
     *,
     config: o.Config = o.DEFAULT_CONFIG,
+    clone: o.Clone = None,
     state: o.State = None,
     break_lock: o.BreakLock = False,
     plain: o.Plain = None,
@@ -23,7 +24,13 @@ def unpark(
     from onebaton.ui.output import show
 
     with o.opened(
-        config, plain=plain, verbose=verbose, state=state, break_lock=break_lock, node=node
+        config,
+        clone=clone,
+        plain=plain,
+        verbose=verbose,
+        state=state,
+        break_lock=break_lock,
+        node=node,
     ) as options:
         report = wiring.unpark(options, node)
     show(report, as_json=json)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from onebaton.config.clones import CloneConfig, ClonesConfig, Fence
 from onebaton.config.image import ImageConfig, RepositoryConfig
 from onebaton.config.plans import PlansConfig
 from onebaton.config.platform import (
@@ -57,11 +58,14 @@ __all__ = [
     "AwsSubnet",
     "AwsTimeouts",
     "AwsVolumes",
+    "CloneConfig",
+    "ClonesConfig",
     "ClusterConfig",
     "Credentials",
     "Cut",
     "DatabaseConfig",
     "Event",
+    "Fence",
     "Gates",
     "HooksConfig",
     "ImageConfig",
@@ -128,6 +132,12 @@ class ClusterConfig(Section):
     seed: SeedConfig = Field(default=SeedConfig(), description="The way that seeds take.")
     secrets: SecretsConfig = Field(
         default=SecretsConfig(), description="How AWS is asked for secrets."
+    )
+    clones: ClonesConfig | None = Field(
+        default=None, description="Fenced copies of the zone (`onebaton clone`)."
+    )
+    clone: CloneConfig | None = Field(
+        default=None, description="Written by `onebaton clone`: this zone is a copy of another."
     )
 
     @field_validator("platform", mode="before")

@@ -31,7 +31,7 @@ from onebaton.plan.actions import (
 )
 from onebaton.plan.cutover_gates import WAYS, duration
 from onebaton.plan.scene import Scene
-from onebaton.plan.wanted import Wanted
+from onebaton.plan.wanted import Rehearsed, Wanted
 from onebaton.views import PlanRow, PlanView
 
 
@@ -59,7 +59,28 @@ def describe_roll(wanted: Wanted, world: World, plan: Plan, *, dated: bool = Fal
     else:
         reason = "every server is on the wanted image, and nothing else is left"
     view = _view(wanted, world, plan, f"roll zone {wanted.zone}", reason)
-    return replace(view, warnings=(*_swap_warnings(plan), *kept))
+    return replace(
+        view,
+        reason=f"{reason}{_rolled_in_clone(scene, dated=dated)}",
+        warnings=(*_swap_warnings(plan), *kept),
+    )
+
+
+def _rolled_in_clone(scene: Scene, *, dated: bool) -> str:
+    """What the same roll took in a clone, if it was carried out there."""
+    found = scene.wanted.cut.rehearsal
+    if found is None or found.measured_s is None:
+        return ""
+    return (
+        f"; carried out in the clone {found.clone} {_when(found, dated=dated)} ({found.kept_as}): "
+        f"{found.measured_s:.1f} s without writes"
+    )
+
+
+def _when(found: Rehearsed, *, dated: bool) -> str:
+    """When it was rehearsed, for what is read now or later."""
+    moment = datetime.fromtimestamp(found.began_at, UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if dated else f"{duration(found.age_s)} ago"
 
 
 def _swap_warnings(plan: Plan) -> Iterator[str]:
@@ -94,8 +115,9 @@ def _cut_reason(scene: Scene, *, dated: bool) -> str:
     ran = f" by {', '.join(found.migrators)}" if found.migrators else ""
     forecast_s = found.forecast_s.get(scene.way)
     out = "unknown" if forecast_s is None else f"{forecast_s:.1f} s"
-    moment = datetime.fromtimestamp(found.began_at, UTC)
-    when = f"{moment:%Y-%m-%d %H:%M} UTC" if dated else f"{duration(found.age_s)} ago"
+    if found.measured_s is not None:
+        out = f"{out}, as measured in the clone {found.clone}"
+    when = _when(found, dated=dated)
     return (
         f"{text}{ran}; rehearsed {when} ({found.kept_as}): forecast of the "
         f"time without writes {WAYS[scene.way]}: {out}"

@@ -41,6 +41,9 @@ class Rehearsed:
     :param losses: tables that lose rows, each with how many, e.g. ``2099 → 0``.
     :param left_alone: tables that the migrator does not touch.
     :param forecast_s: seconds without writes, by the way of cutting over.
+    :param clone: name of the clone that the whole rollout was carried out in; empty if it was
+        not.
+    :param measured_s: longest time without writes in that rollout; ``None`` if not measured.
     :param began_at: seconds since the epoch, UTC.
     :param digest: over its report.
     """
@@ -57,6 +60,8 @@ class Rehearsed:
     losses: Mapping[str, str] = field(default_factory=dict)
     left_alone: frozenset[str] = frozenset()
     forecast_s: Mapping[CutWay, float] = field(default_factory=dict)
+    clone: str = ""
+    measured_s: float | None = None
     began_at: float = 0.0
     digest: str = ""
 

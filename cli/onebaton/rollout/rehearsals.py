@@ -76,6 +76,9 @@ def _rehearsed(view: RehearsalView, now: float) -> Rehearsed:
         forecast["plain"] = view.forecast_s
     if view.forecast_ahead_s is not None:
         forecast["stand-by"] = view.forecast_ahead_s
+    if view.measured_s is not None and view.way is not None:
+        # What was seen counts for more than what was added up.
+        forecast[view.way] = view.measured_s
     return Rehearsed(
         kept_as=view.kept_as,
         verdict=view.verdict,
@@ -97,6 +100,8 @@ def _rehearsed(view: RehearsalView, now: float) -> Rehearsed:
             if table.change == "left alone" and table.rows_before and table.name in ALL_ALIKE
         ),
         forecast_s=forecast,
+        clone=view.clone,
+        measured_s=view.measured_s,
         began_at=view.began_at,
         digest=digest_of(asdict(view)),
     )

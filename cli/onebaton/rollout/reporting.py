@@ -1,8 +1,10 @@
 """From what was seen and done to what a command shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
 
+from onebaton.cloning import Clone, CloneRow
 from onebaton.model import (
     AheadStage,
     FrontEndFacts,
@@ -54,10 +56,14 @@ def status_view(
     goal: Goal | None = None,
     revoked: Mapping[str, str] = MappingProxyType({}),
     *,
+    clones: Sequence[Clone] = (),
+    itself: Clone | None = None,
     waiting: Waiting | None = None,
 ) -> StatusView:
     """The zone and its nodes as observed.
 
+    :param clones: of the zone.
+    :param itself: what is noted of it, if it is a clone.
     :param goal: of the rollout that did not come to its end.
     :param revoked: why images were, by digest.
     :param waiting: for an approval.
@@ -88,7 +94,53 @@ def status_view(
         members=members,
         nodes=nodes,
         problems=(*_problems(world), *_on_revoked(world, revoked)),
-        notes=(*_under_way(world), *_half_done(goal, world), *_waiting(waiting)),
+        notes=(
+            *((label(itself, observed_at),) if itself is not None else ()),
+            *_under_way(world),
+            *_half_done(goal, world),
+            *_waiting(waiting),
+            *_past_their_time(clones, observed_at),
+        ),
+    )
+
+
+def clone_row(clone: Clone, now: float) -> CloneRow:
+    """A clone in a list."""
+    return CloneRow(
+        name=clone.name,
+        zone=clone.zone,
+        of=clone.of,
+        subnet=clone.subnet,
+        size=clone.size,
+        version=clone.version,
+        source=clone.source,
+        made_at=clone.made_at,
+        expires_at=clone.expires_at,
+        phase=clone.phase.value,
+        expired=clone.expires_at <= now,
+    )
+
+
+def label(clone: Clone, now: float) -> str:
+    """What a clone is, so that nobody takes it for the zone."""
+    verb = "expired" if clone.expires_at <= now else "expires"
+    return (
+        f"this is the clone {clone.name} of the zone {clone.of}, made at {_moment(clone.made_at)} "
+        f"of {clone.source or 'nothing yet'}; it {verb} at {_moment(clone.expires_at)}"
+    )
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _past_their_time(clones: Sequence[Clone], now: float) -> tuple[str, ...]:
+    names = [clone.name for clone in clones if clone.expires_at <= now]
+    if not names:
+        return ()
+    return (
+        f"past their time: {', '.join(names)}; `onebaton clone destroy --expired` takes "
+        "such clones away",
     )
 
 

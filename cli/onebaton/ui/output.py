@@ -5,10 +5,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from onebaton.cloning import ClonesView, CloneView
 from onebaton.drift import DriftView
 from onebaton.model import Image
 from onebaton.reports import KeptRow, ReportView
-from onebaton.views import DoctorView, ImageView, PlanView, PruneView, RehearsalView, StatusView
+from onebaton.views import (
+    DoctorView,
+    ImageView,
+    PlanView,
+    PruneView,
+    RehearsalView,
+    StatusView,
+)
 
 #: What commands show.
 View = (
@@ -20,6 +28,8 @@ View = (
     | RehearsalView
     | ImageView
     | PruneView
+    | CloneView
+    | ClonesView
 )
 Shown = View | Sequence[Image] | Sequence[KeptRow]
 

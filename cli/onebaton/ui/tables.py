@@ -10,10 +10,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onebaton.cloning import ClonesView, CloneView
 from onebaton.drift import DriftView
 from onebaton.model import Health, Image
 from onebaton.reports import GapRow, KeptRow, ReportView, StepRow
-from onebaton.ui import diagnosis, drift
+from onebaton.ui import clones, diagnosis, drift
 from onebaton.views import (
     DoctorView,
     ImageRow,
@@ -59,6 +60,8 @@ def show(
     | RehearsalView
     | ImageView
     | PruneView
+    | CloneView
+    | ClonesView
     | Sequence[Image]
     | Sequence[KeptRow],
     stream: TextIO,
@@ -81,6 +84,8 @@ def show(
             parts = _rehearsal(what)
         case ImageView():
             parts = _image(what)
+        case CloneView() | ClonesView():
+            parts = clones.parts(what)
         case PruneView():
             parts = _prune(what)
         case [KeptRow(), *_]:
@@ -253,6 +258,11 @@ def _rehearsal(view: RehearsalView) -> Iterator[RenderableType]:
     if view.why_this_way:
         verb = "will take" if view.way is not None else "will be refused"
         yield Text(f"a rollout {verb}: {view.why_this_way}", style="bold" if view.way else "red")
+    if view.clone:
+        out = "nothing" if view.measured_s is None else f"{view.measured_s:.2f} s without writes"
+        yield Text(f"the whole rollout in the clone {view.clone}: {out}", style="bold")
+        if view.measured:
+            yield _gaps(view.measured)
     for note in view.notes:
         yield Text(note, style="yellow")
     for refusal in view.refusals:

@@ -13,9 +13,19 @@ from onebaton.wiring.catalogue import (
     revoke,
     show_image,
 )
+from onebaton.wiring.clones import (
+    check_clone,
+    create_clone,
+    destroy_clone,
+    expired_clones,
+    list_clones,
+    refresh_clone,
+)
+from onebaton.wiring.cloning import CloneWish
 from onebaton.wiring.drifting import drift
 from onebaton.wiring.giveup import abort, abort_preview
 from onebaton.wiring.options import Options
+from onebaton.wiring.rehearsing import rehearse_in_clone
 from onebaton.wiring.replacing import replace, replace_preview
 from onebaton.wiring.reports import kept_report, kept_reports, kept_text
 from onebaton.wiring.reviewing import Paper
@@ -36,16 +46,21 @@ if TYPE_CHECKING:
     from onebaton.wiring.reviewing import FreeHand
 
 __all__ = [
+    "CloneWish",
     "Options",
     "Paper",
     "abort",
     "abort_preview",
     "bake",
     "bootstrap",
+    "check_clone",
+    "create_clone",
     "destroy",
+    "destroy_clone",
     "destroy_preview",
     "doctor",
     "drift",
+    "expired_clones",
     "finalize",
     "finalize_preview",
     "go_on",
@@ -53,13 +68,16 @@ __all__ = [
     "kept_report",
     "kept_reports",
     "kept_text",
+    "list_clones",
     "park",
     "plan",
     "plan_for_review",
     "promote",
     "prune",
     "prune_preview",
+    "refresh_clone",
     "rehearse",
+    "rehearse_in_clone",
     "reinstate",
     "replace",
     "replace_preview",
@@ -88,6 +106,7 @@ def bake(options: Options, *, force: bool) -> tuple[Image, bool]:
     from onebaton.wiring.baking import image_builder
 
     with opened(options) as cluster, locked(cluster, "bake"):
+        cluster.require_no_clone("images")
         oven = Oven(
             image_builder(cluster),
             cluster.platform,
@@ -258,14 +277,24 @@ def _ended(cluster: Cluster, guard: PlanGuard | FreeHand) -> None:
 
 def status(options: Options) -> StatusView:
     """The zone and the nodes as they are."""
+    from onebaton.rollout.cloning import clones_in, noted
     from onebaton.rollout.reporting import status_view
 
     with opened(options) as cluster:
         world, vip = cluster.look(), cluster.config.zone.vip.to_model()
         goal, revoked = cluster.goals.load(), cluster.revoked
         progress = cluster.stage_progress.load() if goal is not None else None
-        waiting = progress.waiting if progress is not None else None
-        return status_view(world, vip, cluster.clock.now(), goal, revoked, waiting=waiting)
+        itself = noted(cluster.store).load() if cluster.config.clone is not None else None
+        return status_view(
+            world,
+            vip,
+            cluster.clock.now(),
+            goal,
+            revoked,
+            waiting=progress.waiting if progress is not None else None,
+            clones=clones_in(cluster.store),
+            itself=itself,
+        )
 
 
 def doctor(options: Options, *, window_s: float) -> DoctorView:

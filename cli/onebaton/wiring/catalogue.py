@@ -44,6 +44,7 @@ def promote(options: Options, name: str, channel: str) -> Image:
     :raises RefusedError: if it was revoked.
     """
     with opened(options) as cluster, locked(cluster, "images promote"):
+        cluster.require_no_clone("images")
         image = _named(cluster, name)
         cluster.standing.promote(image, channel, cluster.clock.now())
         return image
@@ -55,6 +56,7 @@ def revoke(options: Options, name: str, reason: str) -> ImageView:
     :raises UsageError: if the catalogue has none of this name.
     """
     with opened(options) as cluster:
+        cluster.require_no_clone("images")
         cluster.standing.revoke(_named(cluster, name), reason, cluster.clock.now())
     return show_image(options, name)
 
@@ -65,6 +67,7 @@ def reinstate(options: Options, name: str) -> ImageView:
     :raises UsageError: if the catalogue has none of this name.
     """
     with opened(options) as cluster:
+        cluster.require_no_clone("images")
         cluster.standing.reinstate(_named(cluster, name))
     return show_image(options, name)
 
@@ -84,6 +87,7 @@ def prune(options: Options, *, keep: int) -> PruneView:
     :raises RefusedError: if something that is not ours uses one; those before it are gone.
     """
     with opened(options) as cluster, locked(cluster, "images prune"):
+        cluster.require_no_clone("images")
         found = _sorted(cluster, keep)
         for image in found.going:
             # The entry last: an image without one would never be found again.
@@ -120,6 +124,7 @@ def _named(cluster: Cluster, name: str) -> Image:
 def _sorted(cluster: Cluster, keep: int) -> Sorted:
     from onebaton.bake.pruning import sort_out
     from onebaton.model import PriorPhase
+    from onebaton.wiring.clones import nodes_of_clones
 
     goal, prior, one = cluster.goals.load(), cluster.priors.load(), cluster.condemned.load()
     underway = {one.image_digest: f"{one.name} is being replaced by a node of it"} if one else {}
@@ -129,7 +134,7 @@ def _sorted(cluster: Cluster, keep: int) -> Sorted:
         underway[prior.image_digest] = "the cut-over to it is not final"
     return sort_out(
         [i for i in cluster.catalogue.list() if i.platform == cluster.platform.kind],
-        nodes=cluster.platform.nodes(),
+        nodes=[*cluster.platform.nodes(), *nodes_of_clones(cluster)],
         channels=cluster.standing.channels(),
         revoked=cluster.revoked.keys(),
         underway=underway,

@@ -31,6 +31,24 @@ def chosen(cluster: Cluster) -> Image:
     )
 
 
+def unbaked(cluster: Cluster) -> Image:
+    """What stands for the image of the configured version before it is baked."""
+    from onebaton.model import UNKNOWN_SCHEMA, Image
+
+    version = cluster.config.image.version
+    return Image(
+        name=f"OpenNebula {version}",
+        digest="",
+        version=version,
+        schema=UNKNOWN_SCHEMA,
+        platform=cluster.platform.kind,
+        base=cluster.config.image.base,
+        recipe_digest="",
+        built_at="",
+        packer_version="",
+    )
+
+
 def candidates(cluster: Cluster) -> tuple[Image, ...]:
     """Images of the configured version, the one to take first.
 

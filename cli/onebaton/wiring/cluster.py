@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onebaton.errors import RefusedError, UnavailableError
+from onebaton.errors import RefusedError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +61,8 @@ class Cluster:
     def __init__(self, options: Options, closing: contextlib.ExitStack) -> None:
         from onebaton.adapters.configfile import load
         from onebaton.adapters.secrets import keep_from_programs
+        from onebaton.plan.cloning import CONFIG_FILE
+        from onebaton.wiring.places import clone_folder
 
         self.options = options
         self.clock = SystemClock()
@@ -69,6 +70,14 @@ class Cluster:
         self.config: ClusterConfig = load(
             options.config, version=options.version, state=options.state
         )
+        if options.clone is not None:
+            own = clone_folder(self.config, options.clone) / CONFIG_FILE
+            if not own.is_file():
+                raise UsageError(
+                    f"there is no clone {options.clone!r} here",
+                    resolution="See which there are: onebaton clone list",
+                )
+            self.config = load(own, version=options.version)
         keep_from_programs(
             self.config.zone.credentials.password,
             self.config.database.password,
@@ -80,14 +89,20 @@ class Cluster:
 
     @cached_property
     def store(self) -> Store:
-        """Journal, lock and catalogue."""
-        if "://" in self.config.state:
-            from onebaton.adapters.s3store import S3Store
+        """Journal, lock and reports; the image catalogue, unless this is a clone."""
+        from onebaton.wiring.places import store_at
 
-            return S3Store(self.config.state, self.config.s3)
-        from onebaton.adapters.store import FolderStore
+        return store_at(self.config.state, self.config.s3)
 
-        return FolderStore(Path(self.config.state))
+    @cached_property
+    def images(self) -> Store:
+        """Where the image catalogue is: a clone has that of its zone."""
+        clone = self.config.clone
+        if clone is None:
+            return self.store
+        from onebaton.wiring.places import store_at
+
+        return store_at(clone.images, self.config.s3)
 
     def place(self, key: str) -> str:
         """Where people find what the store keeps under a key."""
@@ -126,14 +141,14 @@ class Cluster:
         """The images that were baked."""
         from onebaton.bake.catalogue import Catalogue
 
-        return Catalogue(self.store)
+        return Catalogue(self.images)
 
     @cached_property
     def standing(self) -> Standing:
         """How those images stand: channels, revocations."""
         from onebaton.bake.standing import Standing
 
-        return Standing(self.store)
+        return Standing(self.images)
 
     @cached_property
     def revoked(self) -> Mapping[str, str]:
@@ -297,23 +312,11 @@ class Cluster:
     @property
     def wanted_or_unbaked(self) -> tuple[Wanted, bool]:
         """The same, also where the image is still to be baked; and whether it was baked."""
-        from onebaton.model import UNKNOWN_SCHEMA, Image
+        from onebaton.wiring.choosing import unbaked
 
         with contextlib.suppress(RefusedError):
             return self.wanted, True
-        version = self.config.image.version
-        image = Image(
-            name=f"OpenNebula {version}",
-            digest="",
-            version=version,
-            schema=UNKNOWN_SCHEMA,
-            platform=self.platform.kind,
-            base=self.config.image.base,
-            recipe_digest="",
-            built_at="",
-            packer_version="",
-        )
-        return self._wanting(image), False
+        return self._wanting(unbaked(self)), False
 
     def _wanting(self, image: Image) -> Wanted:
         from onebaton.plan.wanted import CutWish, Limits, Wanted
@@ -369,6 +372,19 @@ class Cluster:
             priors=self.priors,
             max_outage_s=config.rollout.max_outage_s,
         )
+
+    def require_no_clone(self, what: str) -> None:
+        """See that this is a zone of its own.
+
+        :param what: what a clone has no part in.
+        :raises RefusedError: if it is a clone.
+        """
+        clone = self.config.clone
+        if clone is not None:
+            raise RefusedError(
+                f"{self.config.zone.name} is a clone, and {what} are {clone.of}'s",
+                resolution=f"Name the cluster.yaml of {clone.of} (--config).",
+            )
 
     def endpoint(self, address: str) -> str:
         """XML-RPC endpoint of ``oned`` at an address."""

@@ -35,6 +35,7 @@ class Options:
     :param cut: overrides ``rollout.cut``.
     :param accepted: tables that may lose rows in a cut-over.
     :param node: the one node that it is about.
+    :param clone: name of a clone of that zone, which is meant instead of it.
     :param plan: file of the plan that a rollout carries out; it says the version, and how to cut
         over.
     :param image_digest: of the one image to take, as a plan names it.
@@ -49,16 +50,19 @@ class Options:
     cut: Cut | None = None
     accepted: tuple[str, ...] = ()
     node: str | None = None
+    clone: str | None = None
     plan: Path | None = None
     image_digest: str | None = None
     until: Stage | None = None
 
     def again(self, command: str) -> str:
         """The command line that goes on with this."""
-        words = ["onebaton", command]
+        words = ["onebaton", *command.split()]
         if self.node is not None and command in _ABOUT_ONE:
             words.append(self.node)
         words += ["--config", str(self.config)]
+        if self.clone is not None:
+            words += ["--clone", self.clone]
         if self.plan is not None and command in _CARRYING_OUT:
             words += ["--plan", str(self.plan)]
         elif self.version is not None:

@@ -32,6 +32,7 @@ def _podman(cluster: Cluster, settings: config.PodmanPlatform) -> Platform:
         podman=Podman(cluster.local / "podman"),
         reporter=cluster.reporter,
         clock=cluster.clock,
+        fenced=cluster.config.clone is not None and cluster.config.clone.fence == "platform",
     )
 
 

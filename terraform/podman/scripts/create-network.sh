@@ -14,7 +14,8 @@ if "$podman" network exists "$NETWORK"; then
     fi
     subnet=$("$podman" network inspect \
         --format '{{ range .Subnets }}{{ .Subnet }}{{ end }}' "$NETWORK")
-    if [ "$subnet" = "$SUBNET" ]; then
+    internal=$("$podman" network inspect --format '{{ .Internal }}' "$NETWORK")
+    if [ "$subnet" = "$SUBNET" ] && [ "$internal" = "${INTERNAL:-false}" ]; then
         echo "network $NETWORK is there"
         exit 0
     fi
@@ -22,5 +23,10 @@ if "$podman" network exists "$NETWORK"; then
 fi
 
 # Without podman's own name server: nodes use this machine's resolv.conf.
-"$podman" network create --disable-dns --subnet "$SUBNET" --gateway "$GATEWAY" \
+internal=
+if [ "${INTERNAL:-false}" = true ]; then
+    internal=--internal
+fi
+# shellcheck disable=SC2086 # no argument at all without it
+"$podman" network create --disable-dns $internal --subnet "$SUBNET" --gateway "$GATEWAY" \
     --label "onebaton.cluster=$CLUSTER" "$NETWORK"

@@ -66,4 +66,18 @@ printf '%s\n' "$AUTHORIZED_KEYS" >"$files/onebaton/authorized_keys"
 "$podman" cp "$files/onebaton" "$made:/etc/"
 
 "$podman" start "$made" >/dev/null
+
+# The bridge of an internal network may have no address: this machine takes the gateway's, so that
+# it reaches the nodes. They have no route that would lead through it; and were one to be made
+# there, this machine would pass nothing on.
+if [ -n "${GATEWAY:-}" ]; then
+    bridge=$("$podman" network inspect --format '{{ .NetworkInterface }}' "$NETWORK")
+    echo 0 2>/dev/null >"/proc/sys/net/ipv4/conf/$bridge/forwarding" || true
+    has_address() {
+        [ -n "$(ip -4 -o address show dev "$bridge" to "${GATEWAY%/*}/32")" ]
+    }
+    # Another node may be made at the same time.
+    has_address || ip address add "$GATEWAY" dev "$bridge" 2>/dev/null || has_address
+fi
+
 echo "container $made"
