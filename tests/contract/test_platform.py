@@ -116,18 +116,15 @@ def test_what_would_be_done_is_seen_without_doing_it(lab: Lab):
     platform.apply(both[:1])
     before = platform.recorded()
     assert before is not None
+    assert before != empty
     assert platform.preview(both[:1]) == Preview(())
     second = platform.preview(both)
     assert second.changes
-    assert set(second.changes) < set(first.changes)
+    # What is shared was not known at first: the contents may differ, what is done does not.
+    done = {(change.address, change.actions) for change in second.changes}
+    assert done < {(change.address, change.actions) for change in first.changes}
     assert all(lab.spec(2).name in change.address for change in second.changes)
     assert platform.recorded() == before
-
-    platform.apply(both)
-    after = platform.recorded()
-    assert after is not None
-    assert after.lineage == before.lineage
-    assert after.serial > before.serial
 
 
 def states(lab: Lab) -> dict[NodeSpec, NodeState]:
