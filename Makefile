@@ -97,7 +97,7 @@ test-schedules: setup ## Simulated rollouts with faults falling on them (SEEDS=f
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 # Two at a time, the longest first: most of them wait for machines. What measures seconds is last.
-TOGETHER = -n 2 --dist loadgroup --no-loadscope-reorder
+TOGETHER = -n 2 --no-loadscope-reorder
 ZONES = tests/e2e tests/faults tests/integration tests/contract tests/standin
 test: lint ## Lint, then all tests: unit, simulated, contract, integration, end to end
 	@rm -rf .cache/aws-calls

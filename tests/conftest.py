@@ -6,20 +6,26 @@ from pathlib import Path
 
 import pytest
 from tests.integration.aws_calls import RECORDED
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+#: Tests of whole zones that share none with others.
+OWN_ZONE = ("test_clone.py",)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByPlace(LoadScopeScheduling):
     """One file, one process; one zone of several files, one process as well."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "machines" in fixtures:
-            group = "the zone of tests/faults"
-        elif "lab" in fixtures and "e2e" in item.path.parts:
-            group = "the zone of tests/e2e"
-        else:
-            group = str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        shared = path.parent.name in ("e2e", "faults") and path.name not in OWN_ZONE
+        return str(path.parent if shared else path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
+    """How tests are dealt out where several processes run them."""
+    return ByPlace(config, log)
 
 
 @pytest.fixture(scope="session")
