@@ -5,6 +5,7 @@ XML-RPC and podman.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -60,9 +61,15 @@ def standin_repository() -> Path:
     if named:
         return Path(named).resolve()
     target = ROOT / ".cache" / "standin"
-    subprocess.run(
-        [sys.executable, str(ROOT / "tests/standin/build.py"), str(target)], check=True, timeout=300
-    )
+    target.parent.mkdir(exist_ok=True)
+    # Two labs begin at a time: the second one finds it up to date.
+    with (target.parent / "standin-in-use").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(
+            [sys.executable, str(ROOT / "tests/standin/build.py"), str(target)],
+            check=True,
+            timeout=300,
+        )
     return target
 
 
