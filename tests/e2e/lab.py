@@ -23,6 +23,8 @@ from tests.e2e.traffic import DOCUMENT_TYPE, DeadlineTransport, Traffic
 INTERRUPTED = 130
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Several heartbeats, in seconds.
+APPLIED_S = 4.0
 #: STATE of ``one.zone.raftstatus``.
 LEADER, FOLLOWER = 3, 2
 
@@ -284,8 +286,7 @@ class Lab:
             seen = self.call(endpoint, "one.system.version")
             if seen != version:
                 found.append(f"{address} runs {seen}")
-            have = self.documents(endpoint, traffic.document_type)
-            lost = {i: n for i, n in traffic.acknowledged.items() if have.get(i) != n}
+            lost = self._lost(endpoint, traffic)
             if lost:
                 found.append(f"{len(lost)} acknowledged writes are not on {address}: {lost}")
             if self.ssh(address, f"ip -o -4 address show to {self.net}.100").strip():
@@ -311,6 +312,20 @@ class Lab:
         if self.containers() != nodes:
             found.append(f"containers left: {self.containers()}")
         return found
+
+    def _lost(self, endpoint: str, traffic: Traffic) -> dict[int, str]:
+        """Acknowledged writes that a server does not have.
+
+        What was committed is applied by a follower with a later heartbeat of the leader: one that
+        lacks some is asked again, for a few of those.
+        """
+        until = time.monotonic() + APPLIED_S
+        while True:
+            have = self.documents(endpoint, traffic.document_type)
+            lost = {i: n for i, n in traffic.acknowledged.items() if have.get(i) != n}
+            if not lost or time.monotonic() > until:
+                return lost
+            time.sleep(0.3)
 
 
 class Members:

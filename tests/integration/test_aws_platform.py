@@ -12,7 +12,7 @@ from tests.contract.objectstore import BUCKET
 from onebaton.errors import ConfigError, LockedError, RefusedError, UnavailableError
 from onebaton.model import NodeState
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 #: What Terraform writes beside its state while it holds it (its S3 backend, use_lockfile).
 LOCK = f"{STATE}.tflock"
@@ -75,7 +75,7 @@ def test_two_runs_at_once_and_only_one_has_the_state(lab: AwsLab):
             other.apply(wanted)
     finally:
         thread.join()
-    assert not failed
+    assert not failed, [(error, getattr(error, "details", ())) for error in failed]
     assert any(line.startswith("ID:") for line in caught.value.details)
     assert "force-unlock" in (caught.value.resolution or "")
     assert [node.spec for node in lab.platform.nodes()] == wanted
