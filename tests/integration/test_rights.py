@@ -20,6 +20,9 @@ POLICY = Path(__file__).parents[2] / "docs" / "aws-policy.json"
 PARTS = ("bake", "images", "platform", "state")
 #: What a node asks for, by its own role.
 NODE = "address-of-a-node"
+#: Where a secret may come from: a right on each one that is named, which no policy for all can hold;
+#: and the tests put theirs there themselves, in the same service as the state.
+SECRETS = ("ssm:", "secretsmanager:")
 #: Checked by AWS when a role is made with tags, and given to an instance; never called.
 UNCALLED = {"iam:PassRole", "iam:TagInstanceProfile", "iam:TagRole"}
 
@@ -46,7 +49,9 @@ def test_nothing_is_allowed_by_a_pattern():
 
 def test_the_policy_is_what_the_recorded_calls_used():
     found = recorded(*PARTS)
-    used = {action for actions in found.values() for action in actions}
+    used = {
+        action for actions in found.values() for action in actions if not action.startswith(SECRETS)
+    }
     assert sorted(used - allowed()) == []
     missing = sorted(set(PARTS) - set(found))
     if missing:
