@@ -20,8 +20,8 @@ POLICY = Path(__file__).parents[2] / "docs" / "aws-policy.json"
 PARTS = ("bake", "images", "platform", "state")
 #: What a node asks for, by its own role.
 NODE = "address-of-a-node"
-#: Where a secret may come from: a right on each one that is named, which no policy for all can hold;
-#: and the tests put theirs there themselves, in the same service as the state.
+#: Where a secret may come from: a right on each one that is named, which no policy for all can
+#: hold; and the tests put theirs there themselves, in the same service as the state.
 SECRETS = ("ssm:", "secretsmanager:")
 #: Checked by AWS when a role is made with tags, and given to an instance; never called.
 UNCALLED = {"iam:PassRole", "iam:TagInstanceProfile", "iam:TagRole"}
