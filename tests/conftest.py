@@ -9,17 +9,13 @@ from tests.integration.aws_calls import RECORDED
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-#: Tests of whole zones that share none with others.
-OWN_ZONE = ("test_clone.py",)
-
 
 class ByPlace(LoadScopeScheduling):
     """One file, one process; one zone of several files, one process as well."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.partition("::")[0])
-        shared = path.parent.name in ("e2e", "faults") and path.name not in OWN_ZONE
-        return str(path.parent if shared else path)
+        return str(path.parent if path.parent.name in ("e2e", "faults") else path)
 
 
 @pytest.hookimpl(optionalhook=True)
