@@ -251,11 +251,16 @@ class LogPosition:
         after it, never after ``last_index`` (measured note: a follower's dump may hold
         records it has not yet applied).
     :param term: term of the record at ``last_index``.
+    :param passed_over: lowest record that is not applied below one that is; ``None`` if there is
+        none. Its server never applies it. A leader that was deposed has it: the next leader's
+        first heartbeats make it apply a record of its own that nobody ever confirmed, and the
+        record that takes its place comes too late (source: ``ZoneAPI.cc``, ``replicate_log``).
     """
 
     last_index: int
     last_applied: int
     term: int
+    passed_over: int | None = None
 
 
 class AheadStage(Enum):

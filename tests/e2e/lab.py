@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -286,7 +287,7 @@ class Lab:
             seen = self.call(endpoint, "one.system.version")
             if seen != version:
                 found.append(f"{address} runs {seen}")
-            lost = self._lost(endpoint, traffic)
+            lost = self.lost(endpoint, traffic)
             if lost:
                 found.append(f"{len(lost)} acknowledged writes are not on {address}: {lost}")
             if self.ssh(address, f"ip -o -4 address show to {self.net}.100").strip():
@@ -313,8 +314,8 @@ class Lab:
             found.append(f"containers left: {self.containers()}")
         return found
 
-    def _lost(self, endpoint: str, traffic: Traffic) -> dict[int, str]:
-        """Acknowledged writes that a server does not have.
+    def lost(self, endpoint: str, traffic: Traffic) -> dict[int, tuple[str, str | None]]:
+        """Acknowledged writes that a server does not have: what was written, what it shows.
 
         What was committed is applied by a follower with a later heartbeat of the leader: one that
         lacks some is asked again, for a few of those.
@@ -322,10 +323,37 @@ class Lab:
         until = time.monotonic() + APPLIED_S
         while True:
             have = self.documents(endpoint, traffic.document_type)
-            lost = {i: n for i, n in traffic.acknowledged.items() if have.get(i) != n}
+            lost = {
+                i: (n, have.get(i)) for i, n in traffic.acknowledged.items() if have.get(i) != n
+            }
             if not lost or time.monotonic() > until:
                 return lost
             time.sleep(0.3)
+
+    def require_none_lost(self, addresses: Iterable[str], traffic: Traffic) -> None:
+        """Every acknowledged write is on each of these servers.
+
+        :raises AssertionError: if one lacks some, with what its log says.
+        """
+        found = []
+        for address in addresses:
+            lost = self.lost(self.endpoint(address), traffic)
+            if lost:
+                found.append(f"{len(lost)} are not on {address}: {lost}\n{self._log(address)}")
+        assert not found, (
+            f"{len(traffic.acknowledged)} writes were acknowledged, the last of them "
+            f"{max(traffic.acknowledged)}; " + "\n".join(found)
+        )
+
+    def _log(self, address: str) -> str:
+        """What a server's log of records looks like, for a human to judge."""
+        return self.ssh(
+            address,
+            'mariadb -t opennebula -e "SELECT MIN(log_index), MAX(log_index), SUM(applied = 0), '
+            "MIN(IF(applied = 0, log_index, NULL)) FROM logdb; SELECT log_index, term, timestamp, "
+            'applied FROM logdb ORDER BY log_index DESC LIMIT 12"; '
+            "grep -E '\\[E\\]|RCM' /var/log/one/oned.log | tail -n 40",
+        )
 
 
 class Members:

@@ -136,9 +136,7 @@ def require_nothing_lost(zone: Trial, seen: Seen) -> None:
     assert len(acknowledged) > 0
     for address in lab.addresses("a"):
         assert lab.call(lab.endpoint(address), "one.system.version") == OLD
-        have = lab.documents(lab.endpoint(address), SERVICE_TYPE)
-        lost = {i: n for i, n in acknowledged.items() if have.get(i) != n}
-        assert not lost, f"{len(lost)} acknowledged writes are not on {address}: {lost}"
+    lab.require_none_lost(lab.addresses("a"), seen.traffic)
     assert seen.watch.looks > 50
     assert seen.watch.holders == []
     assert seen.watch.leaders_at_a_time() == []

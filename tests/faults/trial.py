@@ -232,10 +232,7 @@ class Trial:
         wait_whole(self.lab)
         there = self.lab.containers()
         assert there == containers, f"{there}, and before {containers}"
-        for address in self.lab.addresses(self.generation):
-            have = self.lab.documents(self.lab.endpoint(address))
-            lost = {i: n for i, n in writes.traffic.acknowledged.items() if have.get(i) != n}
-            assert not lost, f"{len(lost)} acknowledged writes are not on {address}: {lost}"
+        self.lab.require_none_lost(self.lab.addresses(self.generation), writes.traffic)
         plan = run(self.lab.command("plan"))
         assert plan.status == PENDING, plan.err
 

@@ -268,6 +268,16 @@ def test_the_first_error_stops_and_names_the_record_but_not_its_secrets(pair):
     assert raftlog.position(target).last_applied == 0
 
 
+def test_a_record_that_was_passed_over_is_told(pair):
+    source, _ = pair
+    _write(source, range(1, 6))
+    assert raftlog.position(source) == LogPosition(5, 5, 1)
+    _put(source, 6, 2, _document(6), applied=False, run=False)
+    assert raftlog.position(source) == LogPosition(6, 5, 2)
+    _write(source, range(7, 9), term=2)
+    assert raftlog.position(source) == LogPosition(8, 5, 2, passed_over=6)
+
+
 def test_an_empty_log_has_no_position(pair):
     source, _ = pair
     source.change("DELETE FROM logdb", what="x", timeout_s=10)

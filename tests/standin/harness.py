@@ -21,6 +21,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 HERE = Path(__file__).resolve().parent
 SECRET = "oneadmin:secret of the tests"
@@ -345,12 +346,24 @@ class Server:
         )
 
     def heartbeat(self, term: int) -> list[Any]:
-        """Send it a heartbeat that carries nothing, as of a leader of *term*.
+        """Send it a heartbeat that carries nothing, as of a leader of *term*."""
+        return self.replicate(term, 0)
+
+    def replicate(
+        self, term: int, commit: int, *, after: tuple[int, int] = (-1, 0), sql: str = ""
+    ) -> list[Any]:
+        """Send it a record, or a heartbeat, as of a leader of *term*.
 
         By hand, because ``xmlrpc.client`` sends no ``<i8>``.
+
+        :param commit: what this leader has committed.
+        :param after: index and term of the record before the one that is sent.
         """
-        kinds = ["<i4>-1</i4>", "<i8>0</i8>", f"<i4>{term}</i4>", "<i8>0</i8>", "<i4>0</i4>"]
-        kinds += ["<i8>0</i8>", "<i4>0</i4>", "<i8>0</i8>", "<string></string>"]
+        index, before = (after[0] + 1, after[0]) if sql else (0, 0)
+        kinds = ["<i4>-1</i4>", f"<i8>{commit}</i8>", f"<i4>{term}</i4>", f"<i8>{index}</i8>"]
+        kinds += [f"<i4>{term if sql else 0}</i4>", f"<i8>{before}</i8>"]
+        kinds += [f"<i4>{after[1]}</i4>", f"<i8>{-1 if sql else 0}</i8>"]
+        kinds += [f"<string>{escape(sql)}</string>"]
         values = [f"<string>{self.secret}</string>", *kinds]
         params = "".join(f"<param><value>{one}</value></param>" for one in values)
         body = (

@@ -141,6 +141,44 @@ def test_a_follower_logs_the_last_record_before_it_applies_it(three: Zone) -> No
     assert seen
 
 
+def test_a_deposed_leaders_own_record_is_applied_and_its_successors_is_not(three: Zone) -> None:
+    """The next leader's heartbeat speaks of an index; whose record lies there nobody looks at.
+
+    Source: ``ZoneAPI.cc`` (``replicate_log``, its branch for heartbeats), ``RaftManager.cc``
+    (``update_commit``) and ``LogDB.cc`` (``apply_log_records``, ``delete_log_records``). What it
+    leaves in the log is the only trace.
+    """
+    leader, one = three.wait_for_leader(), three.followers()[0]
+    _level(three)
+    for other in three.servers:
+        if other is not one:
+            other.kill()
+    status = one.raft_status()
+    last, term = (status["LOG_INDEX"], status["LOG_TERM"]), status["TERM"] + 10
+
+    def document(oid: int, name: str) -> str:
+        columns = "oid, name, body, type, uid, gid, owner_u, group_u, other_u"
+        return f"INSERT INTO document_pool ({columns}) VALUES ({oid},'{name}','',9,0,0,1,0,0)"
+
+    # A leader sends a record and is cut off before anybody confirms it; another one leads then.
+    assert one.replicate(term, last[0], after=last, sql=document(900, "unconfirmed"))[0] is True
+    assert one.replicate(term + 1, last[0] + 1)[0] is True
+    for step, name in enumerate(("confirmed", "later")):
+        before = last if step == 0 else (last[0] + 1, term + 1)
+        sent = one.replicate(
+            term + 1, last[0] + 2, after=before, sql=document(900 + step, name)
+        )
+        assert sent[0] is True
+    rows = three.database.sql(
+        f"SELECT log_index, term, applied FROM logdb WHERE log_index > {last[0]}", one.name
+    )
+    first, second = last[0] + 1, last[0] + 2
+    assert rows == [[str(first), str(term + 1), "0"], [str(second), str(term + 1), "1"]]
+    held = three.database.sql("SELECT name FROM document_pool WHERE oid >= 900", one.name)
+    assert held == [["unconfirmed"], ["later"]]
+    assert leader.process is None
+
+
 def test_a_member_is_not_learnt_by_running_followers(three: Zone) -> None:
     member = _new_member(three)
     with _ended(member):

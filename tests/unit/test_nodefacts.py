@@ -26,7 +26,7 @@ LINES = {
     "known": "0 1 4 ",
     "config": base64.b64encode(CONFIG.encode()).decode(),
     "free": "123456",
-    "position": "17 15 3",
+    "position": "17 15 3 0",
     "shared": "6.10.0",
     "local": "6.10.1",
 }
@@ -53,6 +53,10 @@ def test_a_serving_node():
     assert facts.known_servers == {0, 1, 4}
     assert facts.disk_free_bytes == 123456
     assert facts.parked_at is None
+
+
+def test_a_node_whose_log_passed_over_a_record():
+    assert _parse(position="17 8 3 9").database == LogPosition(17, 8, 3, passed_over=9)
 
 
 def test_a_parked_node():
@@ -114,7 +118,7 @@ def test_a_node_without_a_copy_ahead():
 
 @pytest.mark.parametrize("stage", list(AheadStage))
 def test_how_far_a_copy_ahead_is(stage):
-    facts = _parse(ahead=stage.value, warm="21 20 3")
+    facts = _parse(ahead=stage.value, warm="21 20 3 0")
     assert facts.ahead == Ahead(stage, LogPosition(last_index=21, last_applied=20, term=3))
     # The node's own database is the migrated one.
     assert facts.database == LogPosition(last_index=17, last_applied=15, term=3)

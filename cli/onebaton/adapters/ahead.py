@@ -217,14 +217,12 @@ class AheadDatabases:
             f"USE `{names.migrated}`;{raftlog.POSITION_SQL};\nUSE `{names.warm}`",
             what="reading the log position",
         )
-        last, applied, term = (int(value) for value in rows[0])
-        if (last, applied, term) != (reached.last_index, reached.last_applied, reached.term):
+        own_copy = raftlog.position_of(rows[0])
+        if own_copy != reached:
             raise StepFailedError(
                 f"the migrated copy on {host.name} stands elsewhere in the log than the warm one",
                 details=[
-                    f"the migrated one is at record {last} (applied {applied}, term {term}), the "
-                    f"warm one at {reached.last_index} (applied {reached.last_applied}, term "
-                    f"{reached.term})"
+                    f"the migrated one is at {_shown(own_copy)}, the warm one at {_shown(reached)}"
                 ],
                 resolution="Run the same command again; if it stays, discard this node's copy.",
             )
@@ -269,3 +267,7 @@ class AheadDatabases:
 
 def _left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 1.0)
+
+
+def _shown(position: LogPosition) -> str:
+    return f"record {position.last_index} (applied {position.last_applied}, term {position.term})"

@@ -9,9 +9,9 @@ from onebaton.adapters.aheadscripts import STAGE_FILE
 from onebaton.adapters.aheadsql import standby_names
 from onebaton.adapters.mariadb import SQL_FUNCTION
 from onebaton.adapters.nodeunit import KNOWN_SERVERS, PARKED, UNIT_FUNCTIONS
-from onebaton.adapters.raftlog import POSITION_SQL
+from onebaton.adapters.raftlog import POSITION_SQL, position_of
 from onebaton.errors import StepFailedError
-from onebaton.model import Ahead, AheadStage, FrontEndFacts, LogPosition, Schema
+from onebaton.model import Ahead, AheadStage, FrontEndFacts, Schema
 
 #: Unit states in which an ``oned`` may be there.
 _ACTIVE = frozenset({"active", "activating", "deactivating", "reloading"})
@@ -92,7 +92,7 @@ def _facts(values: Mapping[str, str]) -> FrontEndFacts:
     position = None
     schema = None
     if "position" in values:
-        position = _position(values["position"])
+        position = position_of(values["position"].split())
         schema = Schema(shared=values["shared"], local=values["local"])
     return FrontEndFacts(
         oned_active=values["ActiveState"] in _ACTIVE,
@@ -118,12 +118,7 @@ def _ahead(values: Mapping[str, str]) -> Ahead | None:
         return None
     # While the warm copy is set aside its tables are here and there.
     warm = values.get("warm", "")
-    return Ahead(AheadStage(values["ahead"]), _position(warm) if warm else None)
-
-
-def _position(words: str) -> LogPosition:
-    last, applied, term = (int(word) for word in words.split())
-    return LogPosition(last, applied, term)
+    return Ahead(AheadStage(values["ahead"]), position_of(warm.split()) if warm else None)
 
 
 def _number(statement: onedconf.Statement | None, attribute: str) -> int | None:

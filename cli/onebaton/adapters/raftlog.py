@@ -30,19 +30,25 @@ BATCH_RECORDS = 2000
 #: MariaDB's number for a duplicate key.
 DUPLICATE_KEY = 1062
 
-#: One row: last stored index, last index below which all is applied, term of the last one.
-#: Signed, because the index before 0 is -1.
+#: What a server numbers its next record after: it never goes back below it.
+_TOP_SQL = f"""(SELECT MAX(log_index) FROM logdb
+              WHERE applied = 1 AND log_index <> {NO_INDEX})"""
+#: One row: last stored index, last index below which all is applied, term of the last one, and
+#: the record that was passed over or 0. Signed, because the index before 0 is -1.
 POSITION_SQL = f"""
 SELECT COALESCE(last, {EMPTY_LOG_INDEX}),
        COALESCE(CAST(pending AS SIGNED) - 1, last, {EMPTY_LOG_INDEX}),
-       COALESCE((SELECT term FROM logdb WHERE log_index = bounds.last), 0)
+       COALESCE((SELECT term FROM logdb WHERE log_index = bounds.last), 0),
+       IF(pending < {_TOP_SQL}, pending, 0)
 FROM (SELECT (SELECT CAST(MAX(log_index) AS SIGNED) FROM logdb
               WHERE log_index <> {NO_INDEX}) AS last,
              (SELECT MIN(log_index) FROM logdb
               WHERE (applied = 0 OR applied IS NULL) AND log_index <> {NO_INDEX}) AS pending
      ) AS bounds"""
 
-_POSITION_INTO_SQL = POSITION_SQL.replace("\nFROM (", " INTO @last, @applied, @term\nFROM (", 1)
+_POSITION_INTO_SQL = POSITION_SQL.replace(
+    "\nFROM (", " INTO @last, @applied, @term, @passed_over\nFROM (", 1
+)
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]*")
 
@@ -85,7 +91,16 @@ def position(database: Database, *, timeout_s: float = 30.0) -> LogPosition:
     """Where a database stands in the log, from one statement."""
     what = "reading the log position"
     rows = database.rows(POSITION_SQL, what=what, timeout_s=timeout_s)
-    return _position(rows[0])
+    return position_of(rows[0])
+
+
+def position_of(row: Sequence[str]) -> LogPosition:
+    """A row of :data:`POSITION_SQL`.
+
+    :raises ValueError: if it is none.
+    """
+    last, applied, term, passed_over = (int(value) for value in row)
+    return LogPosition(last, applied, term, passed_over or None)
 
 
 def ship(
@@ -283,8 +298,3 @@ def _anchor(database: Database) -> tuple[int, int]:
     )
     index, term = rows[0]
     return int(index), int(term)
-
-
-def _position(row: Sequence[str]) -> LogPosition:
-    last, applied, term = (int(value) for value in row)
-    return LogPosition(last_index=last, last_applied=applied, term=term)

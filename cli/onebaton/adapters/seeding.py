@@ -222,7 +222,7 @@ tail -n 1 < "$work/copy" > "$work/last" &
 wait $!
 grep -q '^{END_MARK}' "$work/last" || exit {CUT_SHORT}
 {after}
-read -r last applied term < <(sql {database} -e "{POSITION_SQL}")
+read -r last applied term _ < <(sql {database} -e "{POSITION_SQL}")
 printf '{{"source": %s, "seeded_at": "%s", "last_index": %s, "last_applied": %s, "term": %s}}\\n' \\
   {shlex.quote(json.dumps(source))} "$(date -u +%FT%TZ)" "$last" "$applied" "$term" > {SEED_FILE}.new
 mv {SEED_FILE}.new {SEED_FILE}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from onebaton.adapters.mariadb import Database, Session
-from onebaton.adapters.raftlog import POSITION_SQL
+from onebaton.adapters.raftlog import POSITION_SQL, position_of
 from onebaton.model import LogPosition
 
 #: Tables that differ between healthy servers, and why. They are written on each node for
@@ -100,8 +100,7 @@ def of_two(
 
 def _snapshot(session: Session) -> LogPosition:
     row = session.rows(_SNAPSHOT_SQL, what="reading the log position")[-1]
-    last, applied, term = (int(value) for value in row)
-    return LogPosition(last, applied, term)
+    return position_of(row)
 
 
 def _settled(position: LogPosition) -> bool:

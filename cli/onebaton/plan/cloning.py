@@ -13,6 +13,7 @@ from onebaton.config import ClusterConfig
 from onebaton.errors import RefusedError
 from onebaton.fields import name_problem
 from onebaton.model import Health, Member, World
+from onebaton.plan.seen import diverged
 
 #: Name of the file with a clone's configuration, in its folder, and of the one with its password.
 CONFIG_FILE = "cluster.yaml"
@@ -131,7 +132,8 @@ def source_of(world: World) -> Member:
 
     :raises RefusedError: if no server is healthy.
     """
-    able = [m for m in world.members if m.health is Health.HEALTHY and m.facts is not None]
+    healthy = (m for m in world.members if m.health is Health.HEALTHY and m.facts is not None)
+    able = [m for m in healthy if not diverged(m)]
     if not able:
         raise RefusedError(
             "no server can be copied from",

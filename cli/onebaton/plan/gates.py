@@ -19,7 +19,7 @@ from onebaton.plan.places import (
     seeds_replaceable,
 )
 from onebaton.plan.scene import Scene
-from onebaton.plan.seen import parked, put_away
+from onebaton.plan.seen import diverged, parked, put_away
 from onebaton.plan.versions import version_key
 
 Gate = Callable[[Scene], Iterator[Finding]]
@@ -143,6 +143,38 @@ def is_parked(member: Member) -> Finding:
         f"server {member.server.id} ({member.server.name}) is out of service",
         member.problem or "parked, by the note on its machine",
         f"Bring it back first: `onebaton unpark {member.host.name}`.",
+    )
+
+
+def log_whole(scene: Scene) -> Iterator[Finding]:
+    """No member passed over a record of the log, unless it is about to go anyway."""
+    for member in scene.world.members:
+        if not diverged(member) or member.facts is None or member.facts.database is None:
+            continue
+        if scene.wanted.condemns(member.node, member.server.address) or parked(member):
+            continue
+        # New servers are there already, seeded from others; it is not to lead any more.
+        if scene.new and member in scene.old and not member.is_leader:
+            continue
+        yield Finding(
+            f"the data of {member.server.name} are not the zone's",
+            f"record {member.facts.database.passed_over} of its logdb is not applied, later ones "
+            "are: it led once, kept a write that nobody confirmed, and lacks the one in its place",
+            _seeded_anew(member, scene),
+        )
+
+
+def _seeded_anew(member: Member, scene: Scene) -> str:
+    name = member.host.name
+    if scene.target_of(member) is not None and scene.old:
+        way = "Stop opennebula.service on it and run the same command again: it is seeded anew."
+    else:
+        way = f"Have it seeded anew: `onebaton park {name}`, then `onebaton unpark {name}`."
+    if not member.is_leader:
+        return way
+    return (
+        "It leads, and shows its own data to all. Restart opennebula.service on it, and wait until "
+        f"another server leads (`onebaton status`). {way}"
     )
 
 
@@ -358,6 +390,7 @@ GATES: tuple[Gate, ...] = (
     standalone,
     settings_seen,
     members_healthy,
+    log_whole,
     quorum_holds,
     same_term,
     machines_seen,

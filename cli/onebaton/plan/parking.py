@@ -19,7 +19,7 @@ from onebaton.plan.lookahead import look_ahead
 from onebaton.plan.roll import require_bearable
 from onebaton.plan.rules import Choice
 from onebaton.plan.scene import Scene
-from onebaton.plan.seen import parked, put_away
+from onebaton.plan.seen import diverged, parked, put_away
 from onebaton.plan.wanted import Wanted
 
 
@@ -86,7 +86,7 @@ def _unparking(name: str) -> Callable[[Scene], Choice | None]:
         if not running and not _can_go_on(scene, member, source):
             return (
                 Seed(source.host.name, (member.host.name,)),
-                "the leader no longer holds all that it lacks, or its secrets or schema differ",
+                "the leader no longer holds all that it lacks, or data, secrets or schema differ",
             )
         return (
             Unpark(member.server, source.host.name),
@@ -101,7 +101,10 @@ def _source(scene: Scene, member: Member) -> Member | None:
     able = [
         m
         for m in scene.world.members
-        if m.server != member.server and scene.caught_up(m) and m.facts is not None
+        if m.server != member.server
+        and scene.caught_up(m)
+        and m.facts is not None
+        and not diverged(m)
     ]
     return min(able, key=lambda m: (m.is_leader, m.server.id), default=None)
 
@@ -109,7 +112,7 @@ def _source(scene: Scene, member: Member) -> Member | None:
 def _can_go_on(scene: Scene, member: Member, source: Member) -> bool:
     """Its database lacks nothing that the leader does not hold any more."""
     own, theirs = member.facts, source.facts
-    if own is None or theirs is None:
+    if own is None or theirs is None or diverged(member):
         return False
     same_secrets = own.secret_digest is not None and own.secret_digest == theirs.secret_digest
     return same_secrets and own.schema == theirs.schema and scene.in_window(own.database)

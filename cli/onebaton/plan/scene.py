@@ -29,7 +29,7 @@ from onebaton.model import (
 )
 from onebaton.plan.actions import CutWay
 from onebaton.plan.quorum import Quorum
-from onebaton.plan.seen import answers, parked, put_away, schema_of, stage_of
+from onebaton.plan.seen import answers, diverged, parked, put_away, schema_of, stage_of
 from onebaton.plan.slots import half_swapped, identity, slot_for, swaps
 from onebaton.plan.wanted import Wanted
 
@@ -330,7 +330,8 @@ class Scene:
 
         The first of the old ones: they are known to serve, and the new ones are spared.
         """
-        able = [m for m in (*self.old, *self.new) if self.caught_up(m) and m.facts is not None]
+        level = (m for m in (*self.old, *self.new) if self.caught_up(m) and m.facts is not None)
+        able = [m for m in level if not diverged(m)]
         followers = [m for m in able if not m.is_leader]
         return next(iter([*followers, *able]), None)
 
@@ -370,8 +371,11 @@ class Scene:
         """
         prior = self.world.prior
         cut_index = prior.cut_index if prior is not None and not self.cutting else None
-        whole = cut_index is None or (position is not None and position.last_applied >= cut_index)
-        return whole and self.in_window(position)
+        if position is None or position.passed_over is not None:
+            return False
+        return (cut_index is None or position.last_applied >= cut_index) and self.in_window(
+            position
+        )
 
     def _is_warm(self, facts: FrontEndFacts) -> bool:
         """It holds a copy of the old schema that the log can be shipped to.

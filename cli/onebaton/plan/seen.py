@@ -33,6 +33,12 @@ def parked(member: Member) -> bool:
     return member.facts is not None and member.facts.parked_at is not None
 
 
+def diverged(member: Member) -> bool:
+    """Its log passed over a record: its tables are not what the zone agreed on."""
+    position = member.facts.database if member.facts is not None else None
+    return position is not None and position.passed_over is not None
+
+
 def schema_of(world: World) -> Schema | None:
     """Of the zone's databases: the leader's; while there is none, any member's, by server id."""
     ordered = sorted(world.members, key=lambda m: (not m.is_leader, m.server.id))

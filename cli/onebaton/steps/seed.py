@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from onebaton.model import Host
-from onebaton.steps.seeing import require_same_secrets
+from onebaton.steps.seeing import require_good_source, require_same_secrets
 from onebaton.steps.site import Site
 from onebaton.steps.step import NEEDED, Check
 
@@ -27,6 +27,7 @@ class SeedStep:
         A copy that was migrated ahead goes too: it belongs to a cut-over that did not come, or
         to one that is over.
         """
+        require_good_source(self.site, self.source)
         for target in self.targets:
             facts = self.site.frontends.facts(target)
             if facts.ahead is not None:

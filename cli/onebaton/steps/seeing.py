@@ -187,9 +187,32 @@ class TablesDifferError(StepFailedError):
     """Two databases were read well, at an equal log index, and hold other things."""
 
 
-def require_parity(site: Site, source: Host, target: Host) -> None:
+def require_good_source(site: Site, source: Host) -> None:
+    """Prove a follower equal to its leader, before anything is copied from it.
+
+    It may hold other data without knowing: a record whose SQL failed counts as applied (facts,
+    "Joining").
+
+    :raises TablesDifferError: if a table differs.
+    """
+    leader = site.observe().leader
+    if leader is None or leader.host.name == source.name:
+        return
+    require_parity(
+        site,
+        leader.host,
+        source,
+        resolution=f"Nothing was copied from {source.name}. Have it seeded anew: `onebaton park "
+        f"{source.name}`, then `onebaton unpark {source.name}`.",
+    )
+
+
+def require_parity(
+    site: Site, source: Host, target: Host, *, resolution: str | None = None
+) -> None:
     """Compare two databases, table by table, at an equal and fully applied log index.
 
+    :param resolution: what to do where they differ; by default, with a new node.
     :raises TablesDifferError: if a table differs.
     :raises DeadlineError: if no equal index was met in time.
     """
@@ -206,7 +229,8 @@ def require_parity(site: Site, source: Host, target: Host) -> None:
                 f"the databases of {source.name} and {target.name} differ at log index "
                 f"{one.last_applied}",
                 details=[f"tables: {', '.join(differing)}"],
-                resolution=(
+                resolution=resolution
+                or (
                     f"{target.name} must not lead. Stop and mask opennebula.service on it, take "
                     "it out of the zone (onezone server-del) and drop its database, then run "
                     "the same command again: it seeds the node anew."

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from onebaton.model import Health, Member, NodeState
+from onebaton.model import Health, LogPosition, Member, NodeState
 from onebaton.plan import gates, places
 from onebaton.plan.diagnosis.check import Case, Check, Outcome, by_gates, cannot_tell
 from onebaton.plan.findings import Finding
@@ -241,6 +241,20 @@ def _transients(case: Case) -> Outcome:
     )
 
 
+def _positions(case: Case) -> dict[str, LogPosition | None]:
+    return {m.host.name: m.facts.database if m.facts is not None else None for m in case.members}
+
+
+def _applied(case: Case) -> str:
+    seen = {name: at.last_applied for name, at in _positions(case).items() if at is not None}
+    return "applied up to record: " + ", ".join(f"{name} {index}" for name, index in seen.items())
+
+
+def _log_unseen(case: Case) -> tuple[Finding, ...]:
+    silent = [name for name, at in _positions(case).items() if at is None]
+    return cannot_tell(", ".join(silent), "its logdb could not be read")
+
+
 def _ids(ids: Sequence[int]) -> str:
     return ", ".join(map(str, ids)) or "none"
 
@@ -312,6 +326,13 @@ ZONE_CHECKS = (
             places.no_strays,
             seen=lambda c: f"{len(c.scene.world.node_facts)} further nodes looked at",
         ),
+    ),
+    Check(
+        "log",
+        "no server passed over a record of the log",
+        "a deposed leader may apply a write of its own that was never confirmed, in silence",
+        blocks=True,
+        judge=by_gates(gates.log_whole, seen=_applied, unseen=_log_unseen),
     ),
     Check(
         "vip",
