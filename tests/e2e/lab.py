@@ -203,6 +203,10 @@ class Lab:
         zone = ET.fromstring(self.call(endpoint or self.vip, "one.zone.info", 0, False))
         return {s.findtext("NAME"): s.findtext("ENDPOINT") for s in zone.iter("SERVER")}
 
+    def name_of(self, address: str | None) -> str:
+        """Name that the zone has for the server at an address."""
+        return next(name for name, at in self.servers().items() if f"//{address}:" in at)
+
     def documents(self, endpoint: str, document_type: int = DOCUMENT_TYPE) -> dict[int, str]:
         """Names of the documents of a type that one server has, by id."""
         pool = self.call(endpoint, "one.documentpool.info", -2, -1, -1, document_type)

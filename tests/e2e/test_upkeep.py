@@ -22,10 +22,6 @@ def follower(lab: Lab) -> str:
     )
 
 
-def name_of(lab: Lab, address: str | None) -> str:
-    return next(name for name, at in lab.servers().items() if f"//{address}:" in at)
-
-
 def version_of(lab: Lab) -> str:
     """Release that the zone runs."""
     return lab.call(lab.vip, "one.system.version")
@@ -40,7 +36,7 @@ def test_a_server_is_parked_and_comes_back(zone: Lab):
     assert outcome.status == 4
     assert f"onebaton unpark {name}" in outcome.err
     assert "parked since" in run(zone.command("status")).out
-    other = next(n for n in before if n not in (name, name_of(zone, zone.leader())))
+    other = next(n for n in before if n not in (name, zone.name_of(zone.leader())))
     outcome = run(zone.command("park", other))
     assert outcome.status == 4
     assert "no quorum" in outcome.err
@@ -57,7 +53,7 @@ def test_a_server_is_parked_and_comes_back(zone: Lab):
 
 def test_machines_are_replaced_whether_they_answer_or_not(zone: Lab):
     """Killed on its way, the same command goes on; a leader hands over."""
-    silent, leads = follower(zone), name_of(zone, zone.leader())
+    silent, leads = follower(zone), zone.name_of(zone.leader())
     names = set(zone.servers())
     subprocess.run(["podman", "kill", silent], check=True, capture_output=True, timeout=60)
     traffic = zone.traffic()

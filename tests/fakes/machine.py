@@ -30,6 +30,7 @@ class Machine:
     :ivar spec: ``None`` if the platform does not know it.
     :ivar index: last record of its log, all applied; ``None`` without a database.
     :ivar stage: how far it is with a copy migrated ahead, which ``index`` and ``schema`` are of.
+    :ivar passed_over: a record that it will never apply, though later ones are.
     :ivar warm: last record of the copy beside it that has the zone's own schema.
     """
 
@@ -52,6 +53,7 @@ class Machine:
     stage: AheadStage | None = None
     warm: int | None = None
     parked_at: float | None = None
+    passed_over: int | None = None
     instance: str = "i"
 
     def facts(self) -> FrontEndFacts | None:
@@ -65,7 +67,7 @@ class Machine:
             holds_vip=self.vip,
             server_id=self.server_id,
             package_version=self.version,
-            database=_position(self.index),
+            database=_position(self.index, self.passed_over),
             schema=self.schema,
             secret_digest=self.secret,
             known_servers=self.known,
@@ -81,8 +83,11 @@ class Machine:
 
     def empty(self) -> None:
         """Its database goes, and what was migrated ahead."""
-        self.index = self.schema = self.stage = self.warm = None
+        self.index = self.schema = self.stage = self.warm = self.passed_over = None
 
 
-def _position(index: int | None) -> LogPosition | None:
-    return None if index is None else LogPosition(index, index, 1)
+def _position(index: int | None, passed_over: int | None = None) -> LogPosition | None:
+    if index is None:
+        return None
+    applied = index if passed_over is None else passed_over - 1
+    return LogPosition(index, applied, 1, passed_over)

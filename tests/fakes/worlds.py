@@ -366,10 +366,14 @@ class Lab:
             insist(not target.oned, f"oned runs on {name}")
             origin = self.named(source)
             insist(origin.oned or self.unsafe, f"{source} is down")
-            others = [s for s in self.servers if self.caught_up(s) and s.id != self.leader]
+            insist(origin.passed_over is None, f"the data of {source} are not the zone's")
+            level = [s for s in self.servers if self.caught_up(s) and s.id != self.leader]
+            machines = {s.id: self.machine_of(s) for s in level}
+            others = [m for m in machines.values() if m is not None and m.passed_over is None]
             leads = any(s.id == self.leader and s.name == source for s in self.servers)
             insist(not leads or not others, "seeded from the leader while followers are there")
             target.index, target.schema = origin.index, origin.schema
+            target.passed_over = None
 
         return [secrets, *(lambda name=name: restore(name) for name in targets)]
 

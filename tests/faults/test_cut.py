@@ -18,6 +18,7 @@ from tests.e2e.test_cutover import unit, wait_whole_of
 from tests.e2e.traffic import DOCUMENT, SERVICE_TYPE, Traffic
 from tests.e2e.watching import Watch
 from tests.faults.conftest import TIMEOUTS
+from tests.faults.diverged import heal_diverged
 from tests.faults.faults import (
     kill_server,
     migrator_changed,
@@ -136,6 +137,7 @@ def require_nothing_lost(zone: Trial, seen: Seen) -> None:
     assert len(acknowledged) > 0
     for address in lab.addresses("a"):
         assert lab.call(lab.endpoint(address), "one.system.version") == OLD
+    heal_diverged(lab)
     lab.require_none_lost(lab.addresses("a"), seen.traffic)
     assert seen.watch.looks > 50
     assert seen.watch.holders == []

@@ -20,6 +20,7 @@ from tests.e2e.conftest import NEW, OLD, wait_whole
 from tests.e2e.lab import FOLLOWER, LEADER, Lab
 from tests.e2e.running import Outcome, Running, run, wait_until
 from tests.e2e.traffic import Traffic
+from tests.faults.diverged import diverged, heal_diverged
 from tests.faults.faults import LeadersSeen
 
 OK, FAILED, PENDING, REFUSED, UNAVAILABLE, DEADLINE = 0, 1, 3, 4, 69, 75
@@ -173,7 +174,7 @@ class Trial:
         except (AssertionError, OSError, xmlrpc.client.Error):
             return False
         self.generation = letters.pop()
-        return True
+        return not diverged(self.lab)
 
     def _want_another_image(self) -> None:
         """Leave that image of the new release in the catalogue that the zone does not run on."""
@@ -205,6 +206,7 @@ class Trial:
         writes.require_nothing_doubled()
         self.at_rest()
         wait_whole(self.lab)
+        heal_diverged(self.lab)
         traffic = writes.traffic
         problems = self.lab.problems(traffic, generation=self.target, version=NEW)
         assert not problems, "\n".join(problems)
@@ -230,6 +232,7 @@ class Trial:
         """The old generation serves as before, and nothing acknowledged is lost."""
         writes.require_nothing_doubled()
         wait_whole(self.lab)
+        heal_diverged(self.lab)
         there = self.lab.containers()
         assert there == containers, f"{there}, and before {containers}"
         self.lab.require_none_lost(self.lab.addresses(self.generation), writes.traffic)
@@ -354,6 +357,8 @@ class Trial:
     def _again_after(self, outcome: Outcome) -> None:
         told(outcome, (REFUSED, UNAVAILABLE, DEADLINE))
         self.served()
+        if "are not the zone's" in outcome.err:
+            heal_diverged(self.lab)
         time.sleep(PAUSE_S)
 
 

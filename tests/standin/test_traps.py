@@ -165,9 +165,7 @@ def test_a_deposed_leaders_own_record_is_applied_and_its_successors_is_not(three
     assert one.replicate(term + 1, last[0] + 1)[0] is True
     for step, name in enumerate(("confirmed", "later")):
         before = last if step == 0 else (last[0] + 1, term + 1)
-        sent = one.replicate(
-            term + 1, last[0] + 2, after=before, sql=document(900 + step, name)
-        )
+        sent = one.replicate(term + 1, last[0] + 2, after=before, sql=document(900 + step, name))
         assert sent[0] is True
     rows = three.database.sql(
         f"SELECT log_index, term, applied FROM logdb WHERE log_index > {last[0]}", one.name

@@ -167,6 +167,10 @@ def vip_of_a_follower(p: Patient) -> None:
     p.lab.named("z-a1").vip, p.lab.named("z-a2").vip = False, True
 
 
+def passed_over(p: Patient) -> None:
+    p.lab.named("z-a2").passed_over = 7
+
+
 def no_vip(p: Patient) -> None:
     p.lab.named("z-a1").vip = False
 
@@ -273,6 +277,8 @@ CASES = [
     ("views", other_view, B, "it lists the servers 0, 1, the leader 0, 1, 2"),
     ("views", not_asked_twice, U, "z-a2"),
     ("strays", stray, B, "z-b1"),
+    ("log", passed_over, B, "record 7 of its logdb is not applied"),
+    ("log", no_ssh, U, "z-a2"),
     ("vip", vip_twice, B, "z-a1, z-a2"),
     ("vip", vip_of_a_follower, B, "z-a2 holds it, z-a1 leads"),
     ("vip", no_vip, B, "no machine holds"),

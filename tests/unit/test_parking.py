@@ -73,6 +73,22 @@ def test_other_secrets_are_replaced_by_the_zones():
     assert carry_out(lab, plan_unpark)[0] == "seed:z-a2"
 
 
+def test_one_that_passed_over_a_record_of_the_log_is_seeded_anew():
+    lab = zone(GOAL)
+    lab.named("z-a2").passed_over = 7
+    assert carry_out(lab, plan_park) == ["park:1:z-a2"]
+    assert carry_out(lab, plan_unpark) == ["seed:z-a2", "unpark:1:z-a2"]
+    assert plan_roll(GOAL, lab.observe()) == Plan()
+
+
+def test_nothing_is_copied_from_one_that_passed_over_a_record():
+    lab = parked_zone()
+    lab.write(125_000)
+    lab.named("z-a3").passed_over = 7
+    seed, *_ = plan_unpark(GOAL, lab.observe(), "z-a2").actions
+    assert seed.source == "z-a1"
+
+
 def test_nothing_is_done_twice():
     lab = parked_zone()
     assert plan_park(GOAL, lab.observe(), "z-a2") == Plan()

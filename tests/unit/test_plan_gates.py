@@ -126,6 +126,43 @@ def test_what_a_retirement_leaves_behind_passes():
     assert plan_roll(lab.wanted, lab.observe()).actions[0].id == "retire:1:z-a2"
 
 
+def test_a_follower_that_passed_over_a_record_is_seeded_anew_first():
+    lab = zone(wanted(3))
+    lab.named("z-a2").passed_over = 7
+    told = only_reason(lab)
+    assert "the data of z-a2 are not the zone's: record 7 of its logdb" in told
+    assert "`onebaton park z-a2`, then `onebaton unpark z-a2`" in told
+
+
+def test_a_leader_that_passed_over_a_record_does_not_lead_on():
+    lab = advance(zone(wanted(3)), "join:z-b2")
+    lab.named("z-a1").passed_over = 7
+    assert "Restart opennebula.service on it, and wait until another" in only_reason(lab)
+
+
+def test_an_old_follower_that_passed_over_a_record_goes_with_the_others():
+    """Nothing is copied from it, and it is about to go."""
+    lab = advance(zone(wanted(3)), "join:z-b2")
+    lab.named("z-a2").passed_over = 7
+    join, *_ = plan_roll(lab.wanted, lab.observe()).actions
+    assert (join.id, join.source) == ("join:z-b2", "z-a3")
+    while actions := plan_roll(lab.wanted, lab.observe()).actions:
+        lab.do(actions[0])
+    assert {server.name for server in lab.servers} == {"z-b1", "z-b2", "z-b3"}
+
+
+def test_a_new_member_that_passed_over_a_record_is_stopped_by_its_operator():
+    lab = advance(zone(wanted(3)), "retire:1:z-a2")
+    new = lab.named("z-b2")
+    new.passed_over = 7
+    assert "Stop opennebula.service on it" in only_reason(lab)
+    new.oned = False
+    assert plan_roll(lab.wanted, lab.observe()).actions[0].id == "seed:z-b2"
+    while actions := plan_roll(lab.wanted, lab.observe()).actions:
+        lab.do(actions[0])
+    assert new.passed_over is None
+
+
 def test_two_that_are_put_away_do_not_pass():
     lab = advance(zone(wanted(3)), "retire:1:z-a2")
     for name in ("z-a2", "z-a3"):

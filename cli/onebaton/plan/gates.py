@@ -151,7 +151,8 @@ def log_whole(scene: Scene) -> Iterator[Finding]:
     for member in scene.world.members:
         if not diverged(member) or member.facts is None or member.facts.database is None:
             continue
-        if scene.wanted.condemns(member.node, member.server.address) or parked(member):
+        going = scene.wanted.condemns(member.node, member.server.address)
+        if going or parked(member) or member is scene.interrupted:
             continue
         # New servers are there already, seeded from others; it is not to lead any more.
         if scene.new and member in scene.old and not member.is_leader:

@@ -203,7 +203,7 @@ def require_good_source(site: Site, source: Host) -> None:
         leader.host,
         source,
         resolution=f"Nothing was copied from {source.name}. Have it seeded anew: `onebaton park "
-        f"{source.name}`, then `onebaton unpark {source.name}`.",
+        f"{source.name}`, drop its database, then `onebaton unpark {source.name}`.",
     )
 
 
