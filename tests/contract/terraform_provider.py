@@ -68,11 +68,14 @@ def aws_provider() -> Provider:
     CACHE.mkdir(parents=True, exist_ok=True)
     for mirror in mirrors():
         settings = CACHE / "mirror.tfrc"
-        settings.write_text(
+        # Another process's Terraform may be reading it.
+        new = settings.with_suffix(f".{os.getpid()}")
+        new.write_text(
             "provider_installation {\n"
             f'  filesystem_mirror {{\n    path    = "{mirror}"\n'
             '    include = ["registry.terraform.io/*/*"]\n  }\n}\n'
         )
+        new.replace(settings)
         versions = sorted(entry.name for entry in (mirror / PROVIDER).iterdir())
         words = f"{', '.join(versions)} from the mirror {mirror}"
         return Provider(words, {"TF_CLI_CONFIG_FILE": str(settings)})
