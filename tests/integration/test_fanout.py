@@ -1,12 +1,16 @@
 """One stream into several real programs, some of which fail or dawdle."""
 
+import gzip
+import os
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from onebaton.adapters import process
+from onebaton.adapters import process, seeding
 from onebaton.adapters.fanout import Target, copy_to_all
 from onebaton.errors import DeadlineError
 
@@ -77,3 +81,23 @@ def test_whoever_is_told_may_end_it():
         pytest.raises(DeadlineError, match="too late"),
     ):
         copy_to_all(source, targets, progress=late)
+
+
+def test_a_paced_dump_is_whole_and_takes_its_time(tmp_path: Path):
+    """Four MiB at sixteen a second; the dump itself would come at once."""
+    dumped = os.urandom((4 << 20) + 4711)
+    (tmp_path / "dumped").write_bytes(dumped)
+    program = tmp_path / "mariadb-dump"
+    program.write_text(f"#!/bin/sh\nexec cat {tmp_path}/dumped\n")
+    program.chmod(0o755)
+    command = seeding.dump_command("opennebula", "gzip", pace_mib_s=16.0)
+    begin = time.monotonic()
+    packed = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", command],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+        timeout=30,
+    ).stdout
+    assert gzip.decompress(packed) == dumped
+    assert time.monotonic() - begin >= 0.24

@@ -37,19 +37,32 @@ class SshCloneDoor:
     :param ssh: the way to the clone's nodes.
     :param production: the way to production's; ``None`` where the copy comes from a dump.
     :param database: the database's name, here and there.
+    :param pace_mib_s: MiB a second that are read from production's database at most.
     """
 
     def __init__(
-        self, ssh: Ssh, *, production: Ssh | None, database: str, reporter: Reporter
+        self,
+        ssh: Ssh,
+        *,
+        production: Ssh | None,
+        database: str,
+        pace_mib_s: float | None,
+        reporter: Reporter,
     ) -> None:
         self._ssh = ssh
         self._production = production
         self._name = database
+        self._pace_mib_s = pace_mib_s
         self._reporter = reporter
 
     def seed(self, source: Host, target: Host, *, timeout_s: float) -> None:
         """See ``CloneDoor.seed``."""
-        way = SeedByPipes(self._ssh, self._reporter, source_ssh=self._of_production())
+        way = SeedByPipes(
+            self._ssh,
+            self._reporter,
+            source_ssh=self._of_production(),
+            pace_mib_s=self._pace_mib_s,
+        )
         way.seed(self._name, source, [target], timeout_s=timeout_s)
 
     def load(self, dump: Path, target: Host, *, timeout_s: float) -> None:

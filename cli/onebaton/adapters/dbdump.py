@@ -30,10 +30,19 @@ class SeedByPipes:
     Implements :class:`onebaton.adapters.seeding.Seeding`.
 
     :param source_ssh: the way to the source, where it is another one than to the targets.
+    :param pace_mib_s: MiB a second that are read from the source at most.
     """
 
-    def __init__(self, ssh: Ssh, reporter: Reporter, *, source_ssh: Ssh | None = None) -> None:
+    def __init__(
+        self,
+        ssh: Ssh,
+        reporter: Reporter,
+        *,
+        source_ssh: Ssh | None = None,
+        pace_mib_s: float | None = None,
+    ) -> None:
         self._ssh = ssh
+        self._pace_mib_s = pace_mib_s
         self._source_ssh = source_ssh or ssh
         self._reporter = reporter
 
@@ -49,7 +58,7 @@ class SeedByPipes:
         )
         dump = self._source_ssh.pipe(
             source,
-            seeding.dump_command(database, looked.packer),
+            seeding.dump_command(database, looked.packer, pace_mib_s=self._pace_mib_s),
             stdin=False,
             timeout_s=timeout_s,
         )

@@ -26,6 +26,8 @@ from onebaton.model import Host
 
 #: Where a node keeps what it was seeded from (no secrets).
 SEED_FILE = "/var/lib/onebaton/seed.json"
+#: So much passes at a time where a dump is paced.
+PORTION_KIB = 256
 #: What ``mysqldump`` writes last when it came to its end.
 END_MARK = "-- Dump completed"
 #: The target's script ends with this status when the dump's end was not seen.
@@ -165,16 +167,33 @@ def _lacking(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(line.removeprefix("no ") for line in lines if line.startswith("no "))
 
 
-def dump_command(database: str, packer: str) -> str:
+def dump_command(database: str, packer: str, *, pace_mib_s: float | None = None) -> str:
     """Shell: the packed dump, on standard output.
 
     It steps back behind all that serves on that machine.
+
+    :param pace_mib_s: MiB a second at most, before they are packed. The server that is read from
+        is not ours to make nice: it goes no faster than it is listened to.
     """
     pack = "zstd -q -1 -c" if packer == "zstd" else "gzip -1 -c"
     return f"""\
 {{ dump=mariadb-dump; command -v "$dump" >/dev/null || dump=mysqldump
   HOME=/root nice -n 19 "$dump" --single-transaction --quick --hex-blob --no-tablespaces \\
-    --max-allowed-packet=1G --default-character-set=utf8mb4 {database}; }} | nice -n 19 {pack}"""
+    --max-allowed-packet=1G --default-character-set=utf8mb4 {database}; }} | {_paced(pace_mib_s)}
+  nice -n 19 {pack}"""
+
+
+def _paced(mib_s: float | None) -> str:
+    """Shell: lets so much pass in so much time, in portions that nobody notices.
+
+    Nothing but coreutils is sure to be there.
+    """
+    if mib_s is None:
+        return "\\"
+    pause_s = PORTION_KIB / 1024 / mib_s
+    return f"""{{ while
+  moved=$(LC_ALL=C nice -n 19 dd bs=64K count={PORTION_KIB // 64} iflag=fullblock 2>&1 >&3) || exit
+  [ "${{moved#0+0 }}" = "$moved" ]; do sleep {pause_s:.3f}; done; }} 3>&1 |"""
 
 
 def unpack_command(packer: str) -> str:

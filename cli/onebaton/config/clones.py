@@ -31,6 +31,14 @@ class ClonesConfig(Section):
         description="File with rules for taking user data out of a clone (names, e-mails, "
         "contexts).",
     )
+    copy_mib_s: float = Field(
+        default=8.0,
+        gt=0,
+        le=10_000,
+        strict=False,
+        description="MiB a second that are read from production's database at most: its clients "
+        "are not to notice.",
+    )
     fence: Fence = Field(
         default="platform",
         description="platform: the platform makes each clone a network without a way out; own: "

@@ -220,6 +220,7 @@ def making_of(production: Cluster, copy: Cluster, name: str) -> Making:
             copy.ssh,
             production=production.ssh,
             database=copy.config.database.name,
+            pace_mib_s=settings.copy_mib_s if settings is not None else None,
             reporter=copy.reporter,
         ),
         wanted=copy.wanted,

@@ -39,6 +39,12 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# A clone steps back behind everything else on this machine: production may be there as well.
+shares=
+if [ -n "${GATEWAY:-}" ]; then
+    shares=--cpu-shares=64
+fi
+
 memory=
 if [ "${MEMORY_MIB:-0}" -gt 0 ]; then
     memory="--memory=${MEMORY_MIB}m"
@@ -48,7 +54,7 @@ fi
 # shellcheck disable=SC2086 # no argument at all without a limit
 made=$("$podman" create --pull never --name "$NODE" --hostname "$NODE" \
     --network "$NETWORK" --ip "$ADDRESS" \
-    --systemd always --cap-add NET_ADMIN,NET_RAW --restart no $memory \
+    --systemd always --cap-add NET_ADMIN,NET_RAW --restart no $memory $shares \
     --label "onebaton.cluster=$CLUSTER" \
     --label "onebaton.node=$NODE" \
     --label "onebaton.instance=$INSTANCE" \
