@@ -73,7 +73,6 @@ def test_a_new_node_with_a_full_disk(zone: Trial):
     zone.require_end(writes)
 
 
-@pytest.mark.quick
 def test_a_new_node_with_another_secret(zone: Trial):
     with zone.writes() as writes:
         with zone.rollout() as command:
