@@ -150,16 +150,15 @@ def wait_whole(lab: Lab, *, timeout_s: float = 90) -> None:
     """
 
     def whole() -> bool:
-        said = [lab.raft(address) for address in lab.running()]
+        running = lab.running()
+        said = [lab.raft(address) for address in running]
         if None in said:
             return False
         agreed = len({(s["TERM"], s["LOG_INDEX"]) for s in said}) == 1
         parts = sorted(s["STATE"] for s in said)
         through = lab.raft(f"{lab.net}.100")
         # What is logged is applied a heartbeat later: the zone must look the same everywhere.
-        shown = {
-            lab.call(lab.endpoint(address), "one.zone.info", 0, False) for address in lab.running()
-        }
+        shown = {lab.call(lab.endpoint(address), "one.zone.info", 0, False) for address in running}
         return (
             agreed
             and len(shown) == 1

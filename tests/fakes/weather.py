@@ -25,6 +25,8 @@ TOOL = "the tool"
 CALL_S, SSH_S = 1.0, 2.0
 #: A leader that hears no majority hangs altogether after so long (measured note).
 HANGS_AFTER_S = 10.0
+#: Between a look and what follows it at once, in seconds.
+MOMENT_S = 0.5
 #: How long a boot takes until an enabled ``oned`` is started by it.
 START_S = 5.0
 #: What needs MariaDB on the machine.
@@ -282,6 +284,16 @@ class StormyCluster(SimulatedCluster):
         if what == "destroy" and self.guarded:
             insist(not self._last_copy(spec.name), f"{spec.name} has the only copy of a write")
         super()._before_change(what, spec)
+
+    def _held_without(self, name: str) -> bool:
+        """What fell in the very moment nobody could have seen: it counts as it was."""
+        moment = self.clock.now() - MOMENT_S
+        servers = self.servers.values()
+        others = [m for m in map(self._machine_of, servers) if m and m != name]
+        fell = [m for m in others if self.struck.get(m, moment) > moment]
+        databases = [self.database_of(m) for m in others if m not in fell]
+        whole = [d for d in databases if d is not None and self._has_all(d)]
+        return len(whole) + len(fell) >= majority(len(servers))
 
     # What must never be
 

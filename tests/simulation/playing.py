@@ -296,8 +296,12 @@ class Play:
         # One that is being swapped is without a machine for a while, and stays in the zone.
         for server in () if swaps else tuple(cluster.servers.values()):
             machine = cluster.endpoints.get(server.endpoint)
-            masked = f"({server.name}) is unhealthy: opennebula.service is masked" in words
-            if masked or machine is None or machine in cluster.gone:
+            said = f"({server.name}) is unhealthy: opennebula.service is"
+            masked = f"{said} masked" in words
+            # It vanished, and was made anew as it was while another one was taken away.
+            empty = machine in cluster.machines and cluster.machines[machine].database is None
+            hollow = empty and f"{said} not running" in words
+            if masked or hollow or machine is None or machine in cluster.gone:
                 cluster.forget(server)
         if "virtual IP" in words or "virtual IP" in self._advice:
             cluster.set_vip_right()

@@ -1,6 +1,6 @@
 """Which machines are the same, and in which of its slots a generation lives."""
 
-from onebaton.model import Member, NodeSpec, PriorPhase, World
+from onebaton.model import Member, NodeSpec, NodeState, PriorPhase, World
 from onebaton.plan.seen import machine_gone, put_away
 from onebaton.plan.wanted import Wanted
 
@@ -24,8 +24,11 @@ def half_swapped(wanted: Wanted, member: Member) -> bool:
     """An interrupted swap may have left a server that is down so.
 
     It is stopped and masked; or its machine is gone; or the new one is there, and boots, is not
-    seeded or has not joined; or its image is the one that is given up, whatever it does.
+    seeded or has not joined; or its image is the one that is given up, whatever it does. A swap
+    switches no machine off: whoever did that may switch it on again, with all that it holds.
     """
+    if member.node is not None and member.node.state is NodeState.STOPPED:
+        return False
     if put_away(member) or machine_gone(member):
         return True
     if member.node is None:
