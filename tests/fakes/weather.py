@@ -63,6 +63,7 @@ class StormyCluster(SimulatedCluster):
         self._starts_at: dict[str, float] = {}
         self._recovering: set[str] = set()
         self._remade: set[str] = set()
+        self._listed: tuple[Server, ...] = ()
         self._votes: dict[str, tuple[int, int]] = {}
         self._without: dict[str, FakeDatabase | None] = {}
         self._stray_since: dict[str, float] = {}
@@ -323,7 +324,9 @@ class StormyCluster(SimulatedCluster):
 
     def _holds(self) -> bool:
         """A majority runs, as far as the tool could see when it looked last."""
-        servers = self.servers.values()
+        # Where nobody runs nobody lists them.
+        self._listed = tuple(self.servers.values()) or self._listed
+        servers = self._listed
         up = 0
         for server in servers:
             name = self._machine_of(server)
