@@ -212,6 +212,20 @@ def test_a_machine_that_is_switched_off_may_come_back():
     assert "z-a2" in reasons(lab)
 
 
+def test_a_new_machine_that_is_switched_off_is_not_made_anew():
+    """It is a member, and may hold what the others do not."""
+    lab = of(5)
+    while plan_roll(lab.wanted, lab.observe()).actions[0].id != "swap:2:z-a3":
+        lab.do(plan_roll(lab.wanted, lab.observe()).actions[0])
+    before = list(lab.servers)
+    new = lab.named("z-a2")
+    new.state, new.oned = NodeState.STOPPED, False
+    assert "server 1 (z-a2) is unhealthy" in reasons(lab)
+    new.state, new.oned = NodeState.RUNNING, True
+    carry_out(lab)
+    assert_swapped(lab, before)
+
+
 @pytest.mark.parametrize("harm", ["does not boot", "does not start", "lags"])
 def test_what_is_wrong_with_a_new_machine_does_not_keep_it_from_being_swapped_back(harm):
     lab = of()
