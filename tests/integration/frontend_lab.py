@@ -162,26 +162,20 @@ def front_ends(
                 stdin=key,
                 timeout_s=60,
             )
-        yield Lab(
-            podman,
-            name,
-            folder,
-            hosts,
-            vip,
-            reporter,
+        frontends = SshFrontEnds(
             ssh,
-            SshFrontEnds(
-                ssh,
-                zone=ZoneSettings(0, vip, 2633),
-                database=DatabaseConfig(),
-                oned=OnedConfig(),
-                password=None,
-                render=Templates().render,
-                seeding=SeedByPipes(ssh, reporter),
-                reporter=reporter,
-                clock=SystemClock(),
-            ),
+            zone=ZoneSettings(0, vip, 2633),
+            database=DatabaseConfig(),
+            oned=OnedConfig(),
+            password=None,
+            render=Templates().render,
+            seeding=SeedByPipes(ssh, reporter),
+            reporter=reporter,
+            clock=SystemClock(),
         )
+        for host in hosts:
+            frontends.wait_ready(host, timeout_s=120)
+        yield Lab(podman, name, folder, hosts, vip, reporter, ssh, frontends)
     finally:
         ssh.close()
         for host in hosts:
