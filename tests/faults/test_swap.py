@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.e2e.running import wait_until
 from tests.faults.test_killed import kill_in_the_middle
-from tests.faults.trial import Trial
+from tests.faults.trial import Trial, take_back_withdrawn
 
 pytestmark = [pytest.mark.faults]
 
@@ -70,6 +70,9 @@ def test_a_half_done_swap_that_is_given_up(swapping: Trial):
             command.signal(signal.SIGKILL)
             command.finish()
         swapping.served()
+        # The image that it began with, which the zone was kept from being rolled to.
+        take_back_withdrawn(swapping.lab)
         swapping.lab.onebaton("abort", "--yes")
+    swapping.want_another_image()
     replace(swapping, generation=swapping.target).require_unchanged(writes, containers)
     assert (swapping.lab.servers(), ids(swapping)) == (servers, before)

@@ -163,7 +163,7 @@ class Trial:
             self.lab.onebaton("bootstrap", "--version", OLD)
             wait_whole(self.lab)
             self.generation = "a"
-        self._want_another_image()
+        self.want_another_image()
 
     def _is_whole(self) -> bool:
         letters = {name.removeprefix(f"{self.lab.name}-")[0] for name in self.lab.containers()}
@@ -176,7 +176,7 @@ class Trial:
         self.generation = letters.pop()
         return not diverged(self.lab)
 
-    def _want_another_image(self) -> None:
+    def want_another_image(self) -> None:
         """Leave that image of the new release in the catalogue that the zone does not run on."""
         images, aside = take_back_withdrawn(self.lab)
         shown = run(
