@@ -30,7 +30,7 @@ BATCH_RECORDS = 2000
 #: MariaDB's number for a duplicate key.
 DUPLICATE_KEY = 1062
 
-#: What a server numbers its next record after: it never goes back below it.
+#: A server goes on after the last record that is applied, and never looks below it again.
 _TOP_SQL = f"""(SELECT MAX(log_index) FROM logdb
               WHERE applied = 1 AND log_index <> {NO_INDEX})"""
 #: One row: last stored index, last index below which all is applied, term of the last one, and
