@@ -19,7 +19,7 @@ from onebaton.plan.places import (
     seeds_replaceable,
 )
 from onebaton.plan.scene import Scene
-from onebaton.plan.seen import diverged, parked, put_away
+from onebaton.plan.seen import parked, passed_over, put_away
 from onebaton.plan.versions import version_key
 
 Gate = Callable[[Scene], Iterator[Finding]]
@@ -149,7 +149,8 @@ def is_parked(member: Member) -> Finding:
 def log_whole(scene: Scene) -> Iterator[Finding]:
     """No member passed over a record of the log, unless it is about to go anyway."""
     for member in scene.world.members:
-        if not diverged(member) or member.facts is None or member.facts.database is None:
+        record = passed_over(member)
+        if record is None:
             continue
         going = scene.wanted.condemns(member.node, member.server.address)
         if going or parked(member) or member is scene.interrupted:
@@ -159,8 +160,8 @@ def log_whole(scene: Scene) -> Iterator[Finding]:
             continue
         yield Finding(
             f"the data of {member.server.name} are not the zone's",
-            f"record {member.facts.database.passed_over} of its logdb is not applied, later ones "
-            "are: it led once, kept a write that nobody confirmed, and lacks the one in its place",
+            f"record {record} of its logdb is not applied, later ones are: it led once, kept a "
+            "write that nobody confirmed, and lacks the one in its place",
             _seeded_anew(member, scene),
         )
 

@@ -112,7 +112,7 @@ def _source(scene: Scene, member: Member) -> Member | None:
 def _can_go_on(scene: Scene, member: Member, source: Member) -> bool:
     """Its database lacks nothing that the leader does not hold any more."""
     own, theirs = member.facts, source.facts
-    if own is None or theirs is None or diverged(member):
+    if own is None or theirs is None:
         return False
     same_secrets = own.secret_digest is not None and own.secret_digest == theirs.secret_digest
     return same_secrets and own.schema == theirs.schema and scene.in_window(own.database)

@@ -344,9 +344,14 @@ class Scene:
         return self.wanted.limits.log_window_share * settings.log_retention
 
     def in_window(self, position: LogPosition | None) -> bool:
-        """The leader still holds every record that a database lacks, with room to spare."""
+        """The leader still holds every record that a database lacks, with room to spare.
+
+        No log brings one level that passed over a record: what took its place is not known.
+        """
         leader = self.leader
         if position is None or leader is None or leader.raft is None:
+            return False
+        if position.passed_over is not None:
             return False
         behind = leader.raft.log_index - position.last_applied
         return self.log_window is None or behind < self.log_window
@@ -371,11 +376,8 @@ class Scene:
         """
         prior = self.world.prior
         cut_index = prior.cut_index if prior is not None and not self.cutting else None
-        if position is None or position.passed_over is not None:
-            return False
-        return (cut_index is None or position.last_applied >= cut_index) and self.in_window(
-            position
-        )
+        whole = cut_index is None or (position is not None and position.last_applied >= cut_index)
+        return whole and self.in_window(position)
 
     def _is_warm(self, facts: FrontEndFacts) -> bool:
         """It holds a copy of the old schema that the log can be shipped to.

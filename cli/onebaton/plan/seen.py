@@ -33,10 +33,15 @@ def parked(member: Member) -> bool:
     return member.facts is not None and member.facts.parked_at is not None
 
 
-def diverged(member: Member) -> bool:
-    """Its log passed over a record: its tables are not what the zone agreed on."""
+def passed_over(member: Member) -> int | None:
+    """The record that its log passed over: its tables are not what the zone agreed on."""
     position = member.facts.database if member.facts is not None else None
-    return position is not None and position.passed_over is not None
+    return position.passed_over if position is not None else None
+
+
+def diverged(member: Member) -> bool:
+    """It holds other data than the zone."""
+    return passed_over(member) is not None
 
 
 def schema_of(world: World) -> Schema | None:
