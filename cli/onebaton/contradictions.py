@@ -52,6 +52,7 @@ def contradictions(data: Mapping[str, object]) -> Iterator[Contradiction]:
     yield from _aws_base(data)
     yield from _aws_subnets(data)
     yield from _aws_address(data)
+    yield from _aws_clones(data)
 
 
 def _generations(data: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -184,6 +185,8 @@ def _encryption(data: Mapping[str, object]) -> Iterator[Contradiction]:
 
 #: Addresses of a subnet that no node has: its own, the gateway, the virtual IP, the broadcast.
 _NOT_FOR_NODES = 4
+#: AWS keeps two more.
+_AWS_KEEPS_MORE = 2
 
 
 def _clones(data: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -204,7 +207,8 @@ def _clones(data: Mapping[str, object]) -> Iterator[Contradiction]:
             if other is not None and subnet.overlaps(other):
                 yield Contradiction(location, f"{subnet} overlaps {name} ({other})")
         known[f"clones.subnets[{number}]"] = subnet
-        if size is not None and subnet.num_addresses < 2 * size + _NOT_FOR_NODES:
+        kept = _NOT_FOR_NODES + (_AWS_KEEPS_MORE if _is_aws(data) else 0)
+        if size is not None and subnet.num_addresses < 2 * size + kept:
             yield Contradiction(
                 location, f"{subnet} is too small for two generations of {size} nodes and a VIP"
             )
@@ -298,6 +302,53 @@ def _aws_address(data: Mapping[str, object]) -> Iterator[Contradiction]:
         yield Contradiction(
             ("zone", "vip", "address"), f"is an Elastic IP: write it as {vip.ip}/32"
         )
+
+
+def _aws_clones(data: Mapping[str, object]) -> Iterator[Contradiction]:
+    """Clones have a place apart from the zone's, and no right to act on it."""
+    given = _at(data, ("clones", "subnets"))
+    if not _is_aws(data) or not _is_list(given):
+        return
+    location: Location = ("platform", "clones")
+    place = _at(data, location)
+    if not isinstance(place, Mapping):
+        yield Contradiction(location, "is missing: clones are in a VPC of their own")
+        return
+    vpc, profile = place.get("vpc_id"), place.get("instance_profile")
+    # With `fence: own` somebody else keeps them apart.
+    if _at(data, ("clones", "fence")) != "own" and vpc == _at(data, ("platform", "vpc_id")):
+        yield Contradiction(
+            (*location, "vpc_id"), "is the zone's own VPC, where everything has a way to it"
+        )
+    if profile is not None and profile == _at(data, ("platform", "instance_profile")):
+        yield Contradiction(
+            (*location, "instance_profile"), "is the zone's own, which may move the zone's address"
+        )
+    described = _networks(data, (*location, "subnets"), "cidr")
+    if None not in described.values():
+        for at, subnet in _networks(data, ("clones", "subnets")).items():
+            if subnet is not None and subnet not in described.values():
+                yield Contradiction(at, f"{subnet} is none of platform.clones.subnets")
+    apart = {
+        "network.subnet": _value(data, ("network", "subnet"), read_subnet, None),
+        **{
+            f"platform.access.hypervisors[{at[-1]}]": subnet
+            for at, subnet in _networks(data, ("platform", "access", "hypervisors")).items()
+        },
+    }
+    for at, reached in _networks(data, (*location, "endpoints")).items():
+        for name, other in apart.items():
+            if reached is not None and other is not None and reached.overlaps(other):
+                yield Contradiction(at, f"{reached} overlaps {name} ({other})")
+
+
+def _networks(
+    data: Mapping[str, object], location: Location, *keys: str
+) -> dict[Location, IPv4Network | None]:
+    """Ranges in a list, by their places; ``None`` is one that cannot be read."""
+    given = _at(data, location)
+    places = [(*location, n, *keys) for n in range(len(given) if _is_list(given) else 0)]
+    return {place: _value(data, place, read_subnet, None) for place in places}
 
 
 def _is_aws(data: Mapping[str, object]) -> bool:

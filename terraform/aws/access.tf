@@ -41,12 +41,41 @@ resource "aws_security_group" "nodes" {
   }
 
   # To the hypervisors, to datastores and marketplaces, to the API of EC2.
-  egress {
-    description = "anywhere"
-    from_port   = 0
-    to_port     = 0
-    protocol    = "-1"
-    cidr_blocks = ["0.0.0.0/0"]
+  dynamic "egress" {
+    for_each = var.reaches == null ? ["anywhere"] : []
+
+    content {
+      description = egress.value
+      from_port   = 0
+      to_port     = 0
+      protocol    = "-1"
+      cidr_blocks = ["0.0.0.0/0"]
+    }
+  }
+
+  # A clone's: each other, and AWS, which is asked for the zone's address.
+  dynamic "egress" {
+    for_each = var.reaches == null ? [] : [var.oned_port, var.grpc_port]
+
+    content {
+      description = "oned, among the nodes"
+      from_port   = egress.value
+      to_port     = egress.value
+      protocol    = "tcp"
+      self        = true
+    }
+  }
+
+  dynamic "egress" {
+    for_each = var.reaches == null ? [] : [for ranges in [var.reaches] : ranges if length(ranges) > 0]
+
+    content {
+      description = "endpoints of AWS"
+      from_port   = 443
+      to_port     = 443
+      protocol    = "tcp"
+      cidr_blocks = egress.value
+    }
   }
 }
 

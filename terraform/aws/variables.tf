@@ -104,6 +104,12 @@ variable "hypervisors" {
   default     = []
 }
 
+variable "reaches" {
+  description = "Ranges that the nodes may reach besides each other, on port 443; anything if null."
+  type        = list(string)
+  default     = null
+}
+
 variable "instance_profile" {
   description = "Instance profile of each new node; made here if null."
   type        = string

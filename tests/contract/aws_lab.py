@@ -166,14 +166,18 @@ class AwsLab:
 
     def rights(self) -> dict[str, str]:
         """What the nodes' role may do, and to what."""
-        role = f"onebaton-{self.cluster}-{REGION}"
-        session = boto3.session.Session(OURS, SECRET)
-        iam = session.client("iam", endpoint_url=self.cloud.url, region_name=REGION)
-        found: Any = iam.get_role_policy(RoleName=role, PolicyName="zone-address")["PolicyDocument"]
         return {
             statement["Resource"].rpartition(":")[2]: statement["Action"]
-            for statement in found["Statement"]
+            for statement in self.policy_of(self.cluster)["Statement"]
         }
+
+    def policy_of(self, cluster: str) -> dict[str, Any]:
+        """The policy of the role that a cluster's nodes have."""
+        role = f"onebaton-{cluster}-{REGION}"
+        session = boto3.session.Session(OURS, SECRET)
+        iam = session.client("iam", endpoint_url=self.cloud.url, region_name=REGION)
+        found: Any = iam.get_role_policy(RoleName=role, PolicyName="zone-address")
+        return found["PolicyDocument"]
 
     def user_data(self, name: str) -> str:
         """What an instance was given for its first boot."""

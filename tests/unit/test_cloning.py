@@ -1,5 +1,6 @@
 """Which place and names a clone gets, what its own file says, what is refused before anything."""
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Network
 
@@ -9,7 +10,7 @@ from tests.fakes.store import MemoryStore
 from onebaton.adapters.configfile import load, written
 from onebaton.adapters.scrubrules import read
 from onebaton.cloning import Clone, ClonePhase, Place, Production, ScrubRule
-from onebaton.config import ClusterConfig
+from onebaton.config import AwsPlatform, ClusterConfig
 from onebaton.errors import ConfigError, RefusedError
 from onebaton.plan.cloning import derived, free_subnet, layout, places, zone_name
 from onebaton.rollout.cloning import clones_in, noted, remember, remembered
@@ -62,6 +63,11 @@ def file(folder, text):
     return path
 
 
+def without_warning(text: str) -> str:
+    """A clone's own file but for what it must be kept apart from."""
+    return re.sub(r"  apart_from:\n(  - .*\n)+", "", text)
+
+
 def test_a_clones_own_file_is_read_back_and_names_no_place_of_production(production, tmp_path):
     folder = tmp_path / "clones ${HOME}" / "try"
     folder.mkdir(parents=True)
@@ -69,7 +75,7 @@ def test_a_clones_own_file_is_read_back_and_names_no_place_of_production(product
     path = folder / "cluster.yaml"
     path.write_text(text)
     own = load(path, environ={})
-    assert "10.0.0." not in text
+    assert "10.0.0." not in without_warning(text)
     assert "ONE_PASSWORD" not in text
     assert "DB_PASSWORD" not in text
     assert (own.zone.name, own.zone.size, str(own.zone.vip.address)) == (
@@ -96,6 +102,103 @@ def test_a_clones_own_file_is_read_back_and_names_no_place_of_production(product
         assert getattr(own, section) == default[section].default
     assert own.rollout == production.rollout
     assert own.ssh == production.ssh
+
+
+AWS = """\
+platform:
+  kind: aws
+  region: eu-central-1
+  vpc_id: vpc-00000001
+  subnets: [{id: subnet-00000001, cidr: 10.0.0.0/24}]
+  access: {operators: [10.9.0.0/24], clients: [10.8.0.0/24], hypervisors: [10.7.0.0/24]}
+  address: {via: elastic-ip, allocation_id: eipalloc-00000001}
+  instance_profile: moves-the-address
+  tags: {team: cloud}
+  clones:
+    vpc_id: vpc-00000002
+    subnets: [{id: subnet-00000002, cidr: 10.0.1.0/28}, {id: subnet-00000003, cidr: 10.0.1.16/28}]
+    endpoints: [10.0.1.32/28]
+"""
+ON_AWS = CLUSTER.replace("platform: {kind: podman}\n", AWS).replace("10.0.0.100/24", "1.2.3.4/32")
+
+
+def on_aws(folder, clone=CLONE, text=ON_AWS) -> ClusterConfig:
+    """What the file of a clone on AWS says."""
+    path = folder / "clone.yaml"
+    path.write_text(written(derived(load(file(folder, text)), clone, folder), head="Written."))
+    assert "10.0.0." not in without_warning(path.read_text())
+    return load(path, environ={})
+
+
+def test_on_aws_a_clone_is_in_its_own_vpc_and_may_do_nothing_to_production(tmp_path):
+    own = on_aws(tmp_path)
+    platform = own.platform
+    assert isinstance(platform, AwsPlatform)
+    assert (platform.vpc_id, platform.subnets[0].id, len(platform.subnets)) == (
+        "vpc-00000002",
+        "subnet-00000002",
+        1,
+    )
+    assert platform.access.hypervisors == ()
+    assert (platform.address.via, platform.address.allocation_id) == ("secondary-private-ip", None)
+    # It gets one that may move the clone's address alone.
+    assert platform.instance_profile is None
+    assert platform.clones is None
+    # As configured for production:
+    assert (platform.tags, str(platform.access.operators[0])) == ({"team": "cloud"}, "10.9.0.0/24")
+    assert str(own.zone.vip.address) == "10.0.1.4/28"
+    assert own.clone is not None
+    assert [str(cidr) for cidr in own.clone.apart_from] == ["10.0.0.0/24", "10.7.0.0/24"]
+    assert [str(cidr) for cidr in own.clone.reaches] == ["10.0.1.32/28"]
+
+
+def test_on_aws_a_clone_has_the_profile_that_is_meant_for_clones(tmp_path):
+    text = ON_AWS.replace(
+        "    vpc_id: vpc-00000002", "    instance_profile: of-clones\n    vpc_id: vpc-00000002"
+    )
+    platform = on_aws(tmp_path, text=text).platform
+    assert isinstance(platform, AwsPlatform)
+    assert platform.instance_profile == "of-clones"
+
+
+def test_a_clone_whose_place_is_no_more_configured_is_refused(tmp_path):
+    production = load(file(tmp_path, ON_AWS))
+    with pytest.raises(RefusedError, match="where the clone try is on AWS is not configured"):
+        derived(production, replace(CLONE, subnet="10.0.1.64/28"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "    vpc_id: vpc-00000002",
+            "    vpc_id: vpc-00000001",
+            "is the zone's own VPC, where everything has",
+        ),
+        (
+            "    vpc_id: vpc-00000002",
+            "    vpc_id: vpc-00000002\n    instance_profile: moves-the-address",
+            "is the zone's own, which may move the zone's address",
+        ),
+        ("10.0.1.16/28]", "10.0.1.48/28]", "10.0.1.48/28 is none of platform.clones.subnets"),
+        ("[10.0.1.32/28]", "[10.0.0.128/25]", "overlaps network.subnet (10.0.0.0/24)"),
+        ("[10.0.1.32/28]", "[10.7.0.0/16]", "platform.access.hypervisors[0] (10.7.0.0/24)"),
+        (AWS[AWS.index("  clones:") :], "", "platform.clones: is missing: clones are in a VPC of"),
+    ],
+)
+def test_a_place_of_clones_on_aws_that_is_not_apart_is_told_of(tmp_path, old, new, message):
+    assert old in ON_AWS
+    with pytest.raises(ConfigError) as caught:
+        load(file(tmp_path, ON_AWS.replace(old, new)))
+    assert len(caught.value.details) == 1
+    assert message in caught.value.details[0]
+
+
+def test_a_vpc_that_somebody_else_keeps_apart_may_be_the_zones_own(tmp_path):
+    text = ON_AWS.replace("    vpc_id: vpc-00000002", "    vpc_id: vpc-00000001").replace(
+        "ttl: 12h}", "ttl: 12h, fence: own}"
+    )
+    assert on_aws(tmp_path, text=text).clone.fence == "own"
 
 
 @pytest.mark.parametrize(
@@ -126,11 +229,14 @@ def test_each_clone_has_a_subnet_of_its_own():
 
 
 def test_addresses_follow_the_gateways():
-    places_of = layout(IPv4Network("10.0.1.0/28"), 3)
+    places_of = layout(IPv4Network("10.0.1.0/28"), 3, taken=1)
     assert places_of.vip == "10.0.1.2"
     assert places_of.a == ("10.0.1.3", "10.0.1.4", "10.0.1.5")
     with pytest.raises(RefusedError, match="too small"):
-        layout(IPv4Network("10.0.1.0/29"), 3)
+        layout(IPv4Network("10.0.1.0/29"), 3, taken=1)
+    # AWS keeps the first four, and the last.
+    on_aws = layout(IPv4Network("10.0.1.0/28"), 5, taken=3)
+    assert (on_aws.vip, on_aws.b[-1]) == ("10.0.1.4", "10.0.1.14")
 
 
 @pytest.mark.parametrize("name", ["Try", "t_y", "x" * 40])

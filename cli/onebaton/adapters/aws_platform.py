@@ -19,7 +19,7 @@ from onebaton.adapters.aws_inventory import (
     records_of_the_dead,
     require_taken_over_only,
 )
-from onebaton.adapters.aws_sight import AwsSight
+from onebaton.adapters.aws_sight import AwsFence, AwsSight
 from onebaton.adapters.aws_trial import AwsTrialNode, AwsTrials, Door, TrialPlace
 from onebaton.adapters.nodechanges import require_apart, require_as_announced, require_as_wanted
 from onebaton.adapters.parts import part
@@ -60,6 +60,7 @@ class AwsPlatform:
     :param state: folder of this cluster's files on this machine.
     :param backend: where Terraform keeps its state; ``None`` for that folder.
     :param authorized_key: public key that may log in to new nodes.
+    :param fence: of a clone; ``None`` for nodes that may reach anything.
     :param door: makes the way into a machine that is booted for a trial.
     :param module: the Terraform module for AWS; ``None`` for the one delivered.
     """
@@ -78,6 +79,7 @@ class AwsPlatform:
         ec2: "Service[EC2Client]",
         iam: "Service[IAMClient]",
         images: AwsImages,
+        fence: AwsFence | None = None,
         door: Callable[[], Door],
         reporter: Reporter,
         clock: Clock,
@@ -93,6 +95,7 @@ class AwsPlatform:
         self._module = module or part("terraform", "aws")
         self._authorized_key = authorized_key.strip()
         self._images = images
+        self._fence = fence
         self._door = door
         self._reporter = reporter
         self._clock = clock
@@ -118,9 +121,12 @@ class AwsPlatform:
 
         :raises UnavailableError: if something is missing.
         :raises ConfigError: if a subnet is another one.
+        :raises RefusedError: if a clone's VPC has a route to production.
         """
         self._terraform.check()
         self._sight.check_subnets()
+        if self._fence is not None:
+            self._sight.check_routes(self._fence)
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes of this cluster, ordered by name, as they are and not as recorded.
@@ -266,6 +272,7 @@ class AwsPlatform:
             "operators": [str(cidr) for cidr in settings.access.operators],
             "clients": [str(cidr) for cidr in settings.access.clients],
             "hypervisors": [str(cidr) for cidr in settings.access.hypervisors],
+            "reaches": [str(cidr) for cidr in self._fence.reaches] if self._fence else None,
             "instance_profile": settings.instance_profile,
             "allocation_id": settings.address.allocation_id,
             "authorized_keys": self._authorized_key,

@@ -1,19 +1,57 @@
 """What a cluster has on AWS: its nodes by their tags, what they share, the subnets they are in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from onebaton import config
 from onebaton.adapters.aws_inventory import CLUSTER, NODE, Inventory, take_inventory
 from onebaton.adapters.terraform import Resource
-from onebaton.errors import ConfigError
+from onebaton.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, NetworkInterfaceTypeDef
+    from mypy_boto3_ec2.type_defs import (
+        InstanceTypeDef,
+        NetworkInterfaceTypeDef,
+        RouteTableTypeDef,
+        RouteTypeDef,
+    )
     from mypy_boto3_iam.client import IAMClient
 
     from onebaton.adapters.aws_session import Service
+
+
+#: Targets that lead to no other network of private addresses: the VPC itself, the internet.
+_HARMLESS = ("local", "igw-", "nat-", "eigw-")
+#: What leads to lists of ranges: AWS's own services have endpoints in the VPC.
+_ENDPOINT = "vpce-"
+#: Where a route says what it leads to (Amazon EC2 API, Route).
+_TARGETS = (
+    "GatewayId",
+    "NatGatewayId",
+    "VpcPeeringConnectionId",
+    "TransitGatewayId",
+    "LocalGatewayId",
+    "CarrierGatewayId",
+    "EgressOnlyInternetGatewayId",
+    "CoreNetworkArn",
+    "NetworkInterfaceId",
+    "InstanceId",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AwsFence:
+    """What keeps a clone's nodes apart.
+
+    :param reaches: ranges that they may reach besides each other, on port 443.
+    :param apart_from: ranges of production, to which their VPC has no route.
+    """
+
+    reaches: tuple[IPv4Network, ...]
+    apart_from: tuple[IPv4Network, ...]
 
 
 class AwsSight:
@@ -58,6 +96,34 @@ class AwsSight:
                 "subnets are not as they are described",
                 details=wrong,
                 resolution="Correct platform.subnets and platform.vpc_id in cluster.yaml.",
+            )
+
+    def check_routes(self, fence: AwsFence) -> None:
+        """No route in the VPC leads to production.
+
+        Of all its tables, not only the subnets': what goes to a NAT gateway is sent on by the
+        table of that gateway's own subnet.
+
+        :raises RefusedError: naming each route that does.
+        """
+
+        def tables(client: "EC2Client") -> "list[RouteTableTypeDef]":
+            of_vpc = [{"Name": "vpc-id", "Values": [self._settings.vpc_id]}]
+            pages = client.get_paginator("describe_route_tables").paginate(Filters=of_vpc)  # type: ignore[arg-type]
+            return [item for page in pages for item in page["RouteTables"]]
+
+        found = self._ec2.call("look at the routes", tables)
+        wrong = [
+            f"{table['RouteTableId']}: {line}"
+            for table in found
+            for route in table["Routes"]
+            for line in _leads_to(route, fence.apart_from)
+        ]
+        if wrong:
+            raise RefusedError(
+                "the VPC of clones has a route to production",
+                details=wrong,
+                resolution="Take it away, or name another VPC in platform.clones.",
             )
 
     def inventory(self, records: Sequence[Resource] = ()) -> Inventory:
@@ -128,3 +194,20 @@ class AwsSight:
             client.delete_network_interface(NetworkInterfaceId=interface)
 
         self._ec2.unless_missing(f"remove the network interface {interface}", remove)
+
+
+def _leads_to(route: "RouteTypeDef", ranges: Sequence[IPv4Network]) -> Iterator[str]:
+    """Each of these ranges that a route may lead to, in words.
+
+    What a prefix list holds is not looked up: it may be anything.
+    """
+    target = next((str(route[key]) for key in _TARGETS if route.get(key)), "nothing known")  # type: ignore[literal-required]
+    if route.get("State") == "blackhole" or target.startswith(_HARMLESS):
+        return
+    listed = route.get("DestinationPrefixListId")
+    if listed is not None and not target.startswith(_ENDPOINT):
+        yield f"{listed} by {target}: a list of ranges that may hold production's"
+    cidr = route.get("DestinationCidrBlock")
+    for other in ranges if cidr is not None else ():
+        if IPv4Network(cidr).overlaps(other):
+            yield f"{cidr} by {target}: {other} is production's"

@@ -55,6 +55,16 @@ class CloneConfig(Section):
         min_length=1, description="The state of that zone, which holds the image catalogue."
     )
     fence: Fence = Field(description="Who keeps its network apart, as in `clones.fence`.")
+    apart_from: tuple[Subnet, ...] = Field(
+        default=(),
+        strict=False,
+        description="Ranges of that zone and its hypervisors, to which its network has no route.",
+    )
+    reaches: tuple[Subnet, ...] = Field(
+        default=(),
+        strict=False,
+        description="Ranges that its machines may reach besides each other, on port 443 (aws).",
+    )
 
     @field_validator("images")
     @classmethod

@@ -99,6 +99,28 @@ class AwsAddress(Section):
     )
 
 
+class AwsClones(Section):
+    """Where clones are: apart from everything of the zone that they are copies of."""
+
+    vpc_id: AwsId = Field(
+        description="Their VPC: another one than the zone's, without peering or any other route "
+        "to it."
+    )
+    subnets: Annotated[tuple[AwsSubnet, ...], NOT_EMPTY] = Field(
+        strict=False, description="Its subnets, one for each of clones.subnets."
+    )
+    endpoints: Annotated[tuple[Subnet, ...], NOT_EMPTY] = Field(
+        strict=False,
+        description="Ranges of the VPC's endpoints, EC2's at least: all that a clone's machines "
+        "may reach besides each other, on port 443.",
+    )
+    instance_profile: AwsName | None = Field(
+        default=None,
+        description="Instance profile of clones' nodes; made for each if left out. Never the "
+        "zone's own, which may move the zone's address.",
+    )
+
+
 class AwsTimeouts(Section):
     """Deadlines of what AWS is asked for, in seconds."""
 
@@ -142,6 +164,7 @@ class AwsPlatform(Section):
         description="Instance profile of the nodes, which lets the leader take the zone's "
         "address; made, with just that right, if left out.",
     )
+    clones: AwsClones | None = Field(default=None, description="Where clones are.")
     tags: dict[TagKey, str] = Field(
         default={}, description="Further tags of everything that is made."
     )

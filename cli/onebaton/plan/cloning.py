@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import PurePath
 
 from onebaton.cloning import Clone, Place
-from onebaton.config import ClusterConfig
+from onebaton.config import AwsPlatform, ClusterConfig
 from onebaton.errors import RefusedError
 from onebaton.fields import name_problem
 from onebaton.model import Health, Member, World
@@ -24,6 +24,9 @@ NOT_ITS_OWN = frozenset({"clones", "clone", "stages", "notify", "seed", "plans"}
 #: What listens on front-ends besides the API and sshd: OneFlow, FireEdge, the monitor, OneGate,
 #: Sunstone (notes, "Ports").
 SERVICE_PORTS = (2474, 2616, 4124, 5030, 9869)
+#: Addresses at a subnet's beginning that no machine gets, besides the subnet's own: the gateway's,
+#: and on AWS two more (Amazon VPC, Subnet CIDR blocks).
+TAKEN = {"podman": 1, "aws": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,13 @@ def free_subnet(subnets: Sequence[IPv4Network], taken: Mapping[str, str]) -> IPv
     )
 
 
-def layout(subnet: IPv4Network, size: int) -> Layout:
-    """Addresses of the virtual IP and of two generations, after the gateway's.
+def layout(subnet: IPv4Network, size: int, *, taken: int) -> Layout:
+    """Addresses of the virtual IP and of two generations.
 
+    :param taken: how many of the subnet's first are not for them.
     :raises RefusedError: if the subnet is too small.
     """
-    hosts = [str(host) for host in subnet.hosts()][1 : 2 * size + 2]
+    hosts = [str(host) for host in subnet.hosts()][taken : taken + 2 * size + 1]
     if len(hosts) < 2 * size + 1:
         raise RefusedError(
             f"{subnet} is too small for a clone of {size} servers",
@@ -88,8 +92,10 @@ def derived(production: ClusterConfig, clone: Clone, folder: PurePath) -> dict[s
     """
     data = production.model_dump(mode="json", exclude_none=True, exclude=set(NOT_ITS_OWN))
     subnet = IPv4Network(clone.subnet)
-    places = layout(subnet, clone.size)
-    image = {key: value for key, value in data["image"].items() if key != "channel"}
+    places = layout(subnet, clone.size, taken=TAKEN[production.platform.kind])
+    # On AWS what images are baked on is told elsewhere.
+    not_ours = {"channel", "base"} if production.platform.kind == "aws" else {"channel"}
+    image = {key: value for key, value in data["image"].items() if key not in not_ours}
     # Each node makes up its own.
     database = {key: value for key, value in data["database"].items() if key != "password"}
     return {
@@ -105,6 +111,7 @@ def derived(production: ClusterConfig, clone: Clone, folder: PurePath) -> dict[s
             },
         },
         "image": {**image, "version": clone.version},
+        "platform": _platform(production, clone, data["platform"]),
         "network": {
             **data["network"],
             "subnet": clone.subnet,
@@ -118,8 +125,57 @@ def derived(production: ClusterConfig, clone: Clone, folder: PurePath) -> dict[s
             "of": clone.of,
             "images": production.state,
             "fence": production.clones.fence if production.clones is not None else "platform",
+            "apart_from": _apart_from(production),
+            "reaches": _reaches(production),
         },
     }
+
+
+def _platform(
+    production: ClusterConfig, clone: Clone, data: Mapping[str, object]
+) -> dict[str, object]:
+    """Where its machines are.
+
+    On AWS nothing is left by which one could act on production there: neither the Elastic IP nor
+    the right to move production's address, and hypervisors have no way in.
+
+    :raises RefusedError: if that place is not configured (any more).
+    """
+    own = {key: value for key, value in data.items() if key != "clones"}
+    settings = production.platform
+    if not isinstance(settings, AwsPlatform):
+        return own
+    place = settings.clones
+    subnets = place.subnets if place is not None else ()
+    subnet = next((s for s in subnets if str(s.cidr) == clone.subnet), None)
+    if place is None or subnet is None:
+        raise RefusedError(
+            f"where the clone {clone.name} is on AWS is not configured",
+            details=[f"its subnet is {clone.subnet}"],
+            resolution="Describe it in platform.clones, among its subnets.",
+        )
+    own.pop("instance_profile", None)
+    if place.instance_profile is not None:
+        own["instance_profile"] = place.instance_profile
+    return {
+        **own,
+        "vpc_id": place.vpc_id,
+        "subnets": [subnet.model_dump(mode="json")],
+        "access": {**settings.access.model_dump(mode="json"), "hypervisors": []},
+        "address": {"via": "secondary-private-ip"},
+    }
+
+
+def _apart_from(production: ClusterConfig) -> list[str]:
+    platform = production.platform
+    hypervisors = platform.access.hypervisors if isinstance(platform, AwsPlatform) else ()
+    return [str(production.network.subnet), *map(str, hypervisors)]
+
+
+def _reaches(production: ClusterConfig) -> list[str]:
+    platform = production.platform
+    place = platform.clones if isinstance(platform, AwsPlatform) else None
+    return [str(subnet) for subnet in place.endpoints] if place is not None else []
 
 
 def state_of(state: str, clone: str) -> str:

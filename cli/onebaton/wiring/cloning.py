@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from onebaton.rollout.cloning import Making, Origin
     from onebaton.wiring.cluster import Cluster
 
-#: Platforms that make clones, and can give one a network without a way out.
-FENCING = frozenset({"podman"})
 #: Bytes of a clone's password.
 PASSWORD_BYTES = 24
 
@@ -122,7 +120,7 @@ def _begun(
     """
     from onebaton.cloning import Clone
     from onebaton.fields import duration_s
-    from onebaton.plan.cloning import free_subnet, layout, zone_name
+    from onebaton.plan.cloning import TAKEN, free_subnet, layout, zone_name
     from onebaton.rollout.cloning import clones_in
 
     config = production.config
@@ -141,7 +139,7 @@ def _begun(
     taken = {c.subnet: c.name for c in clones_in(production.store) if c.name != wish.name}
     subnet = known.subnet if known is not None else str(free_subnet(settings.subnets, taken))
     size = wish.size or settings.size
-    layout(IPv4Network(subnet), size)
+    layout(IPv4Network(subnet), size, taken=TAKEN[config.platform.kind])
     running = leader.version if leader is not None and wish.dump is None else None
     ttl = wish.ttl or settings.ttl
     now = production.clock.now()
@@ -271,14 +269,7 @@ def _settings(production: Cluster) -> ClonesConfig:
             resolution=f"Give clones.subnets in {production.options.config} a subnet that is "
             "apart from production's.",
         )
-    settings = production.config.clones
-    kind = production.platform.kind
-    if kind not in FENCING:
-        raise RefusedError(
-            f"clones are not made on the platform {kind} yet",
-            resolution="Make one on podman, of a dump of the zone's database (--from).",
-        )
-    return settings
+    return production.config.clones
 
 
 def _write_files(production: Cluster, clone: Clone) -> None:

@@ -39,9 +39,14 @@ def _podman(cluster: Cluster, settings: config.PodmanPlatform) -> Platform:
 def _aws(cluster: Cluster, settings: config.AwsPlatform) -> Platform:
     from onebaton.adapters import aws_session
     from onebaton.adapters.aws_platform import AwsPlatform
+    from onebaton.adapters.aws_sight import AwsFence
     from onebaton.adapters.terraform_backend import S3Backend
 
     configured = cluster.config
+    clone = configured.clone
+    fence = None
+    if clone is not None and clone.fence == "platform":
+        fence = AwsFence(reaches=clone.reaches, apart_from=clone.apart_from)
     backend = None
     if "://" in configured.state:
         backend = S3Backend(
@@ -63,6 +68,7 @@ def _aws(cluster: Cluster, settings: config.AwsPlatform) -> Platform:
             timeout_s=settings.timeouts.call_s,
         ),
         images=cluster.amis(settings),
+        fence=fence,
         door=lambda: cluster.ssh,
         reporter=cluster.reporter,
         clock=cluster.clock,
