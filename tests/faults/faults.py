@@ -146,6 +146,24 @@ def put_away(lab: Lab, address: str) -> None:
 
 
 @contextlib.contextmanager
+def stops_held(lab: Lab, *addresses: str) -> Iterator[None]:
+    """Servers hear of no order to stop, unless they are killed, until the block is left."""
+    folder, end = f"/etc/systemd/system/{UNIT}.d", "/run/stops-not-held"
+    for address in addresses:
+        lab.ssh(
+            address,
+            f"rm -f {end}; mkdir -p {folder} && printf '[Service]\\nExecStop=/bin/sh -c "
+            f'"until [ -e {end} ]; do sleep 0.1; done"\\n\' '
+            f"> {folder}/fault.conf && systemctl daemon-reload",
+        )
+    try:
+        yield
+    finally:
+        for address in set(addresses) & set(lab.running()):
+            lab.ssh(address, f"touch {end}; rm {folder}/fault.conf && systemctl daemon-reload")
+
+
+@contextlib.contextmanager
 def server_does_not_start(lab: Lab, address: str) -> Iterator[None]:
     """``oned`` ends at each start, at once."""
     folder = f"/etc/systemd/system/{UNIT}.d"

@@ -10,7 +10,7 @@ import re
 import signal
 import time
 import xmlrpc.client
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,12 +71,9 @@ class Command(Running):
             if run_folder.name >= first:
                 yield from run_folder.glob("*.json")
 
-    def reached(
-        self, event: str, step: str, *, but: Collection[str] = (), timeout_s: float = 300
-    ) -> Transition | None:
-        """Wait until such a transition of a step whose id begins so is written.
+    def reached(self, event: str, step: str, *, timeout_s: float = 300) -> Transition | None:
+        """Wait until such a transition of the step whose id begins so is written.
 
-        :param but: ids of steps that are passed over.
         :returns: ``None`` if the run ends before.
         :raises AssertionError: if it does not come in time.
         """
@@ -84,7 +81,7 @@ class Command(Running):
         while True:
             ended = self.process.poll() is not None
             for one in self.transitions():
-                if one.event == event and one.step.startswith(step) and one.step not in but:
+                if one.event == event and one.step.startswith(step):
                     return one
             if ended:
                 return None
@@ -92,9 +89,9 @@ class Command(Running):
             time.sleep(LOOK_S)
 
     @contextlib.contextmanager
-    def frozen_at(self, event: str, step: str, *, but: Collection[str] = ()) -> Iterator[None]:
-        """Freeze the run at a transition of a step whose id begins so, for as long as that."""
-        found = self.reached(event, step, but=but)
+    def frozen_at(self, event: str, step: str) -> Iterator[None]:
+        """Freeze the run at a transition of the step whose id begins so, for as long as that."""
+        found = self.reached(event, step)
         assert found is not None, f"ended before {event} {step}:\n{''.join(self._err)}"
         with self.frozen():
             yield

@@ -102,7 +102,8 @@ declare -A text=()
 while IFS=$'\\t' read -r name line; do text[$name]+="$line"$'\\n'; done < <(
   awk {shlex.quote(STATEMENTS)} "$conf" 2>/dev/null || true)
 for name in "${{!text[@]}}"; do
-  echo "digest_$name=$(printf %s "${{text[$name]}}" | sha256sum | cut -c 1-16)"
+  digest=$(printf %s "${{text[$name]}}" | sha256sum)
+  echo "digest_$name=${{digest:0:16}}"
 done
 echo "interfaces=$(ls /sys/class/net | tr '\\n' ' ')"
 yes_or_no arping has arping

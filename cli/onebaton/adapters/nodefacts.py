@@ -22,14 +22,23 @@ _ACTIVE = frozenset({"active", "activating", "deactivating", "reloading"})
 DIGEST_FUNCTION = """
 secret_digest() (
   cd /var/lib/one/.one 2>/dev/null || exit 0
-  [ -n "$(find . -type f -print -quit)" ] || exit 0
-  find . -type f -print0 | sort -z | xargs -0 -r sha256sum | sha256sum | cut -d ' ' -f 1
+  LC_ALL=C
+  shopt -s globstar dotglob nullglob
+  files=()
+  for file in **; do
+    if [ -f "$file" ] && [ ! -L "$file" ]; then files+=("./$file"); fi
+  done
+  [ ${#files[@]} -gt 0 ] || exit 0
+  digest=$(sha256sum "${files[@]}" | sha256sum)
+  echo "${digest%% *}"
 )"""
 
 
 def script(*, vip: str, database: str) -> str:
     """The script; it prints ``key=value`` lines for :func:`parse`.
 
+    It is run at every look at a zone, on each of its machines: a process more is felt there, so
+    that bash does what it can, and MariaDB is asked once.
     Of ``oned.conf`` only the sections FEDERATION and RAFT leave the node: DB holds a password.
 
     :param vip: the zone's virtual address.
@@ -39,32 +48,60 @@ def script(*, vip: str, database: str) -> str:
     return f"""{SQL_FUNCTION}
 {UNIT_FUNCTIONS}
 {DIGEST_FUNCTION}
+note() {{ local text=; [ ! -e "$2" ] || text=$(< "$2"); echo "$1=${{text//$'\n'/ }}"; }}
 systemctl show -p ActiveState,LoadState,UnitFileState "$unit"
 retired && echo retired=yes || echo retired=no
 [ -n "$(ip -o address show to {vip}/32)" ] && echo vip=yes || echo vip=no
 echo "package=$(dpkg-query -W -f='${{db:Status-Status}} ${{Version}}' opennebula 2>/dev/null || true)"
 echo "secrets=$(secret_digest)"
-echo "parked=$(cat {PARKED} 2>/dev/null || true)"
-echo "known=$(cat {KNOWN_SERVERS} 2>/dev/null | tr -s '\\n' ' ' || true)"
-echo "config=$(awk 'toupper($0) ~ /^[ \\t]*(FEDERATION|RAFT)[ \\t]*=/ {{on=1}}
+note parked {PARKED}
+note known {KNOWN_SERVERS}
+echo "config=$(awk 'toupper($0) ~ /^[ \t]*(FEDERATION|RAFT)[ \t]*=/ {{on=1}}
   on {{print}} on && /\\]/ {{on=0}}' /etc/one/oned.conf 2>/dev/null | base64 -w 0 || true)"
 stores=/var/lib/one/datastores
-if [ "$(stat -L -c %d "$stores" 2>/dev/null)" = "$(stat -c %d /var/lib/one 2>/dev/null)" ] &&
+devices=($(stat -L -c %d "$stores" /var/lib/one 2>/dev/null || true))
+if [ "${{devices[0]-}}" = "${{devices[1]-none}}" ] &&
   [ -n "$(find -H "$stores" -xdev -type f -print -quit 2>/dev/null)" ]
 then echo stores=local; else echo stores=none; fi
-data=$(sql -e 'SELECT @@datadir')
-echo "free=$(df -B 1 --output=avail "$data" | tail -n 1 | tr -d ' ')"
-tables=$(sql -e "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{database}'
-  AND table_name IN ('logdb', 'db_versioning', 'local_db_versioning')")
-if [ "$tables" = 3 ]; then
-  echo "position=$(sql {database} -e "{POSITION_SQL}" | tr '\\t' ' ')"
-  echo "shared=$(sql {database} -e 'SELECT version FROM db_versioning ORDER BY oid DESC LIMIT 1')"
-  echo "local=$(sql {database} -e 'SELECT version FROM local_db_versioning ORDER BY oid DESC LIMIT 1')"
-fi
+said=$(sql << 'END'
+{_sql(database)}
+END
+)
+free=($(stat -f -c '%a %S' "${{said%%$'\n'*}}"))
+echo "free=$(( free[0] * free[1] ))"
+echo "${{said#*$'\n'}}"
 if [ -s {STAGE_FILE} ]; then
-  echo "ahead=$(cat {STAGE_FILE})"
-  echo "warm=$(sql {warm} -e "{POSITION_SQL}" 2>/dev/null | tr '\\t' ' ' || true)"
-fi"""  # noqa: E501, S608 - names are checked by the configuration
+  note ahead {STAGE_FILE}
+  echo "warm=$(sql {warm} -e "{POSITION_SQL}" 2>/dev/null | tr '\t' ' ' || true)"
+fi"""  # noqa: E501 - names are checked by the configuration
+
+
+def _sql(database: str) -> str:
+    """Where the data are, and what the database says if there is one; a line each.
+
+    Both names are checked by the configuration.
+    """
+    position = POSITION_SQL.replace("FROM logdb", f"FROM {database}.logdb")
+    position = position.replace("SELECT", "SELECT 'position=',", 1)
+    questions = [
+        position,
+        *(
+            f"SELECT CONCAT('{name}=', version) FROM {database}.{table} ORDER BY oid DESC LIMIT 1"  # noqa: S608
+            for name, table in (("shared", "db_versioning"), ("local", "local_db_versioning"))
+        ),
+    ]
+    whole = "', '".join(("logdb", "db_versioning", "local_db_versioning"))
+    return "\n".join(
+        [
+            "SELECT @@datadir;",
+            "SELECT COUNT(*) = 3 INTO @whole FROM information_schema.tables "  # noqa: S608
+            f"WHERE table_schema = '{database}' AND table_name IN ('{whole}');",
+            *(
+                "EXECUTE IMMEDIATE IF(@whole, '{}', 'DO 0');".format(one.replace("'", "''"))
+                for one in questions
+            ),
+        ]
+    )
 
 
 def parse(output: str, *, place: str) -> FrontEndFacts:

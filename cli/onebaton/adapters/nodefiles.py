@@ -32,10 +32,11 @@ statements() {{ awk -v whole="$2" {shlex.quote(STATEMENTS)} "$1" 2>/dev/null || 
 # Lines of "name<TAB>text" to a digest of all the texts of each name.
 digests() {{
   local -A text=()
-  local name line
+  local name line digest
   while IFS=$'\\t' read -r name line; do text[$name]+="$line"$'\\n'; done
   for name in "${{!text[@]}}"; do
-    printf '%s\\t%s\\t%s\\n' "$1" "$name" "$(printf %s "${{text[$name]}}" | sha256sum | cut -c 1-16)"
+    digest=$(printf %s "${{text[$name]}}" | sha256sum)
+    printf '%s\\t%s\\t%s\\n' "$1" "$name" "${{digest:0:16}}"
   done
 }}
 decided() {{
