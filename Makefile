@@ -96,14 +96,16 @@ SEEDS ?= 0:20000
 test-schedules: setup ## Simulated rollouts with faults falling on them (SEEDS=first:last)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-# Two at a time, the longest first: most of them wait for machines. What measures seconds is last.
-TOGETHER = -n 2 --no-loadscope-reorder
+# The longest first, three at a time where most of the time is waited for machines. What measures
+# seconds is last, and alone.
 ZONES = tests/e2e tests/faults tests/integration tests/contract tests/standin
+SLOWEST = --durations 15 --durations-min 20
 test: lint ## Lint, then all tests: unit, simulated, contract, integration, end to end
 	@rm -rf .cache/aws-calls
-	@$(BIN)/pytest tests/unit tests/simulation $(TOGETHER)
-	@$(BIN)/pytest $(ZONES) -m "not alone and (quick or not faults)" $(TOGETHER)
-	@$(BIN)/pytest $(ZONES) -m alone
+	@$(BIN)/pytest tests/unit tests/simulation -n 2 --no-loadscope-reorder
+	@$(BIN)/pytest $(ZONES) -m "not alone and (quick or not faults)" -n 3 --no-loadscope-reorder \
+	    $(SLOWEST)
+	@$(BIN)/pytest $(ZONES) -m alone $(SLOWEST)
 
 test-faults: setup ## Real faults in a zone of this machine, each healed and gone on from
 	@$(BIN)/pytest tests/faults --timeout 900

@@ -102,6 +102,19 @@ def of_release(folder: Path, release: str) -> list[Path]:
     return sorted(found, key=lambda entry: str(entries[entry]["built_at"]))
 
 
+def another_image(lab: Lab) -> str:
+    """Name of an image of the new release that no machine runs; baked where there is none."""
+    used = {node["image"] for node in lab.status()["nodes"]}
+    for again in (False, True):
+        if again:
+            lab.onebaton("bake", "--version", NEW, "--force")
+        entries = of_release(lab.folder / "state" / "images", NEW)
+        free = {json.loads(entry.read_text())["name"] for entry in entries} - used
+        if free:
+            return max(free)
+    raise AssertionError("what was baked is not in the catalogue")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A cluster without machines, with an image of each release."""

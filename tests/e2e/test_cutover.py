@@ -362,31 +362,6 @@ def test_under_writes_of_every_pool_nothing_is_lost_and_the_gap_is_short(cut: La
     assert new_leader == cut.addresses("b")[0]
 
 
-def test_killed_within_the_cut_it_is_finished_or_taken_back(cut: Lab):
-    cut.onebaton("rollback", "--yes")
-    wait_whole_of(cut, "a")
-    with clients(cut) as used:
-        time.sleep(1)
-        for line in ("old servers stopped and masked: ", "last records migrated: "):
-            with running(cut.command("rollout", *ACCEPTED)) as command:
-                command.wait_for_line(line, timeout_s=300)
-                command.signal(signal.SIGKILL)
-                killed = command.finish()
-            killed.show(f"rollout, killed after {line!r}")
-            assert killed.status == -signal.SIGKILL
-        for _ in range(TRIES):
-            outcome = run(cut.command("rollout", *ACCEPTED), timeout_s=600)
-            outcome.show("rollout again")
-            if outcome.status == 0:
-                break
-            # Not stuck half-way: the old generation serves.
-            assert "was taken back" in outcome.err
-            assert cut.call(cut.vip, "one.system.version") == OLD
-        time.sleep(2)
-    assert outcome.status == 0, outcome.err
-    prove(cut, used, "b", NEXT)
-
-
 def test_it_is_made_final_once_and_there_is_no_way_back(cut: Lab):
     asked = run(cut.command("finalize"))
     assert asked.status == 2, asked.err

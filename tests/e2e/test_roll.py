@@ -2,7 +2,7 @@
 
 import json
 import signal
-import time
+import threading
 import xmlrpc.client
 from pathlib import Path
 
@@ -63,17 +63,47 @@ def listed(lab: Lab) -> int:
         return 0
 
 
-def interrupt_between_two_steps(lab: Lab) -> Outcome:
+def one_by_one(lab: Lab) -> Path:
+    """The configuration of a roll that waits before it hands over, both generations in the zone."""
+    stages = "stages: {approve: [handed-over], soak_s: {joined: 2}}\nstate: state"
+    return lab.variant(
+        "one-by-one", ("strategy: surge", "strategy: one-by-one"), ("state: state", stages)
+    )
+
+
+class MostMachines:
+    """How many machines there were at most, looked at all the while."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.most = 0
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.5):
+            self.most = max(self.most, len(self._lab.containers()))
+
+    def __enter__(self) -> "MostMachines":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def interrupt_between_two_steps(lab: Lab, config: Path) -> Outcome:
     """^C while a step runs: it is finished, the next one is not begun."""
-    with running(lab.command("rollout")) as command:
+    with running(lab.command("rollout", config=config)) as command:
         command.wait_for_line(r"\] seed ")
         command.signal(signal.SIGINT)
         return command.finish()
 
 
-def kill_in_the_middle_of_a_join(lab: Lab) -> Outcome:
+def kill_in_the_middle_of_a_join(lab: Lab, config: Path) -> Outcome:
     """SIGKILL once the new server is listed, and before it runs."""
-    with running(lab.command("rollout")) as command:
+    with running(lab.command("rollout", config=config)) as command:
         command.wait_for_line(r"\] join ")
         wait_until(
             "the new server to be listed", lambda: listed(lab) > lab.size, timeout_s=90,
@@ -83,9 +113,9 @@ def kill_in_the_middle_of_a_join(lab: Lab) -> Outcome:
         return command.finish()
 
 
-def go_on_alone(lab: Lab) -> Outcome:
+def go_on_alone(lab: Lab, config: Path) -> Outcome:
     """The same command again; meanwhile nobody else may change anything."""
-    with running(lab.command("rollout", "--json")) as command:
+    with running(lab.command("rollout", config=config)) as command:
         command.wait_for_line(r"\] join ")
         for words in (["rollout"], ["bake"], ["destroy", "--yes"]):
             second = run(lab.command(*words))
@@ -125,14 +155,15 @@ def prove(lab: Lab, traffic: Traffic, generation: str) -> None:
 
 
 def test_a_roll_that_is_interrupted_and_killed_loses_nothing(zone: Lab):
+    """One by one, stopped by ^C, killed, gone on with until an approval is due, and approved."""
     secrets = Secrets(zone)
     secrets.learn()
-    outcomes = []
+    config = one_by_one(zone)
     traffic = zone.traffic(vip_writes_hz=20.0, member_writes_hz=10.0)
     traffic.start()
     try:
-        with Arguments() as arguments:
-            stopped = interrupt_between_two_steps(zone)
+        with Arguments() as arguments, MostMachines(zone) as machines:
+            stopped = interrupt_between_two_steps(zone, config)
             stopped.show("rollout, stopped by ^C")
             assert stopped.status == INTERRUPTED
             assert "every step before it is complete" in stopped.err
@@ -141,40 +172,57 @@ def test_a_roll_that_is_interrupted_and_killed_loses_nothing(zone: Lab):
             assert listed(zone) == zone.size
             secrets.learn()
 
-            killed = kill_in_the_middle_of_a_join(zone)
+            killed = kill_in_the_middle_of_a_join(zone, config)
             assert killed.status == -signal.SIGKILL
             assert listed(zone) == zone.size + 1
 
-            finished = go_on_alone(zone)
-            finished.show("rollout, gone on with")
+            waiting = go_on_alone(zone, config)
+            waiting.show("rollout, gone on with until somebody approves")
+            assert waiting.status == WAITS, waiting.err
+            assert "the lock of 'onebaton rollout" in waiting.err
+            assert "waits for an approval before the stage handed-over" in waiting.out
+            assert listed(zone) == zone.size + 1
+
+            words = ("continue", "--as", "the tests", "--json")
+            finished = run(zone.command(*words, config=config), timeout_s=420)
+            finished.show("continue")
             assert finished.status == 0, finished.err
-            assert "the lock of 'onebaton rollout" in finished.err
-            outcomes += [stopped, killed, finished]
     finally:
         traffic.stop()
 
     prove(zone, traffic, "b")
-    report = json.loads(finished.out)
-    ids = [step["step_id"] for step in report["steps"]]
-    # The killed run may have come as far as starting the first one.
-    assert {f"join:{zone.name}-b2", f"join:{zone.name}-b3"} <= set(ids)
-    assert not [name for name in ids if name.startswith(("provision", "seed"))]
-    assert len([name for name in ids if name.startswith("hand-over")]) == 1
-    assert {step["outcome"] for step in report["steps"]} <= {"done", "skipped"}
-    assert all(step["duration_s"] > 0 for step in report["steps"])
-    gaps = {(gap["target"], gap["kind"]): gap for gap in report["gaps"]}
-    for kind in ("read", "write"):
-        assert gaps["VIP", kind]["requests"] > 0
-        assert 0 < gaps["VIP", kind]["longest_s"] <= MAX_VIP_WRITE_GAP_S
-    assert {f"{zone.name}-b{i}" for i in (1, 2, 3)} <= {target for target, _ in gaps}
-
+    assert machines.most == zone.size + 1
+    require_told(zone, json.loads(finished.out))
     secrets.learn()
     assert secrets.found_under(zone.folder / "state") == []
-    for outcome in outcomes:
+    for outcome in (stopped, killed, waiting, finished):
         assert secrets.found_in(outcome.out + outcome.err) == []
     assert len(arguments.seen) > 50
     for name, text in secrets.texts.items():
         assert (name, arguments.holding(text)) == (name, [])
+
+
+def require_told(lab: Lab, report: dict) -> None:
+    """The last of the four runs tells what it did, and the reports before it what was before."""
+    # What was done before it is not done again.
+    ids = [step["step_id"].partition(":")[0] for step in report["steps"]]
+    assert ids == ["hand-over", "retire", "destroy", "restore"]
+    assert {step["outcome"] for step in report["steps"]} == {"done"}
+    assert all(step["duration_s"] > 0 for step in report["steps"])
+    assert "handed-over was approved by the tests" in [row["text"] for row in report["stages"]]
+    leaders = list(dict.fromkeys(sample["leader"] for sample in report["samples"]))
+    assert leaders[0].startswith(f"{lab.name}-a")
+    assert leaders[-1] == f"{lab.name}-b1"
+    gaps = {(gap["target"], gap["kind"]): gap for gap in report["gaps"]}
+    for kind in ("read", "write"):
+        assert gaps["VIP", kind]["requests"] > 0
+        assert 0 < gaps["VIP", kind]["longest_s"] <= MAX_VIP_WRITE_GAP_S
+    assert {f"{lab.name}-b{i}" for i in (1, 2, 3)} <= {target for target, _ in gaps}
+    endings = [one["ending"] for one in json.loads(run(lab.command("report", "--json")).out)]
+    # Of the one that was killed its journal tells.
+    assert endings[-4:] == ["interrupted", "unfinished", "waiting", "finished"]
+    page = run(lab.command("report", "last", "--format", "html"))
+    assert "hand over from server" in page.out
 
 
 def test_what_is_done_is_not_done_again(zone: Lab):
@@ -192,50 +240,3 @@ def test_there_is_no_way_back(zone: Lab):
     outcome.show("rollout to an older release")
     assert outcome.status == REFUSED
     assert "the wanted image is older than the zone" in outcome.err
-
-
-def test_one_by_one_there_is_one_machine_more_at_most(zone: Lab):
-    """To another image of the same release, back onto the first generation's addresses.
-
-    It waits for an approval before it hands over, with machines of both generations in the zone.
-    """
-    zone.onebaton("bake", "--force")
-    stages = "stages: {approve: [handed-over], soak_s: {joined: 2}}\nstate: state"
-    config = zone.variant(
-        "one-by-one", ("strategy: surge", "strategy: one-by-one"), ("state: state", stages)
-    )
-    most = 0
-
-    def carry_out(*words: str) -> Outcome:
-        nonlocal most
-        with running(zone.command(*words, config=config)) as command:
-            while command.process.poll() is None:
-                most = max(most, len(zone.containers()))
-                time.sleep(0.3)
-            return command.finish()
-
-    traffic = zone.traffic(vip_writes_hz=20.0, member_writes_hz=10.0)
-    traffic.start()
-    try:
-        waiting = carry_out("rollout")
-        waiting.show("rollout, one by one, until somebody approves")
-        assert waiting.status == WAITS, waiting.err
-        assert "waits for an approval before the stage handed-over" in waiting.out
-        assert listed(zone) == zone.size + 1
-        finished = carry_out("continue", "--as", "the tests", "--json")
-        finished.show("continue")
-        assert finished.status == 0, finished.err
-    finally:
-        traffic.stop()
-    prove(zone, traffic, "a")
-    assert most == zone.size + 1
-    report = json.loads(finished.out)
-    assert "handed-over was approved by the tests" in [row["text"] for row in report["stages"]]
-    leaders = list(dict.fromkeys(sample["leader"] for sample in report["samples"]))
-    assert leaders[0].startswith(f"{zone.name}-b")
-    assert leaders[-1] == f"{zone.name}-a1"
-    endings = [one["ending"] for one in json.loads(run(zone.command("report", "--json")).out)]
-    # Of the one that was killed its journal tells.
-    assert endings[-5:] == ["interrupted", "unfinished", "finished", "waiting", "finished"]
-    page = run(zone.command("report", "last", "--format", "html"))
-    assert "hand over from server" in page.out

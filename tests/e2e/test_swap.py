@@ -1,7 +1,7 @@
 """A swap on a living zone, under writes: new machines in the places of the old ones.
 
 After the roll: the zone runs the new release in one generation's places, and keeps them. It is
-swapped to another image of that release, which was baked before and is in a channel.
+swapped to another image of that release, which is in a channel.
 """
 
 import json
@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import NEW, wait_whole
+from tests.e2e.conftest import NEW, another_image, wait_whole
 from tests.e2e.lab import Lab
 from tests.e2e.running import run, running, wait_until
 from tests.e2e.watching import Pace
@@ -37,15 +37,6 @@ def identities(lab: Lab) -> dict[str, tuple[str, str]]:
     }
 
 
-def other_image(lab: Lab) -> str:
-    """Name of an image of the new release that no machine runs."""
-    used = {image for _, image in identities(lab).values()}
-    entries = (lab.folder / "state" / "images").glob("*.json")
-    images = [json.loads(entry.read_text()) for entry in entries]
-    names = [i["name"] for i in images if i["version"] == NEW and i["name"] not in used]
-    return sorted(names)[-1]
-
-
 def go_on(lab: Lab, config: Path) -> None:
     """Run it to its end.
 
@@ -64,7 +55,7 @@ def go_on(lab: Lab, config: Path) -> None:
 
 def test_a_swap_that_is_killed_changes_nothing_in_the_zone(zone: Lab):
     before, machines = zone.call(zone.vip, "one.zone.info", 0, False), identities(zone)
-    servers, image = zone.servers(), other_image(zone)
+    servers, image = zone.servers(), another_image(zone)
     zone.onebaton("images", "promote", image, "swapped")
     config = zone.variant(
         "swap",

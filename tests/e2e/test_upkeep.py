@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from tests.e2e.conftest import NEW, OLD, wait_whole
+from tests.e2e.conftest import NEW, OLD, another_image, wait_whole
 from tests.e2e.lab import Lab
 from tests.e2e.running import run, running
 
@@ -78,9 +78,10 @@ def test_machines_are_replaced_whether_they_answer_or_not(zone: Lab):
 
 def test_a_roll_is_given_up(zone: Lab):
     """By one who wants another image meanwhile, and is told to."""
-    zone.onebaton("bake", "--version", NEW, "--force")
+    zone.onebaton("images", "promote", another_image(zone), "next")
+    config = zone.variant("next", (f"version: {NEW}\n", f"version: {NEW}\n  channel: next\n"))
     before, containers = zone.servers(), zone.containers()
-    with running(zone.command("rollout", "--version", NEW)) as command:
+    with running(zone.command("rollout", config=config)) as command:
         command.wait_for_line("join:.*done")
         command.signal(signal.SIGKILL)
         command.finish()

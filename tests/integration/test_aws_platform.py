@@ -12,7 +12,7 @@ from tests.contract.objectstore import BUCKET
 from onebaton.errors import ConfigError, LockedError, RefusedError, UnavailableError
 from onebaton.model import NodeState
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone]
+pytestmark = pytest.mark.integration
 
 #: What Terraform writes beside its state while it holds it (its S3 backend, use_lockfile).
 LOCK = f"{STATE}.tflock"
