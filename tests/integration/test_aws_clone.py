@@ -5,7 +5,7 @@ trying from the machines is the same on every platform, and tried where machines
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,6 +76,21 @@ class CloneLab:
             generation="a",
         )
 
+    @contextmanager
+    def peering(self) -> Iterator[str]:
+        """A way to production's first subnet; how it is told of."""
+        ec2 = self.lab.cloud.ec2
+        made = ec2.create_vpc_peering_connection(VpcId=self.vpc, PeerVpcId=self.lab.vpc)
+        by = made["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+        # Not the table of the clone's own subnet: what goes to a NAT gateway takes the gateway's.
+        table = ec2.create_route_table(VpcId=self.vpc)["RouteTable"]["RouteTableId"]
+        there = {"RouteTableId": table, "DestinationCidrBlock": str(SUBNETS["a"])}
+        ec2.create_route(**there, VpcPeeringConnectionId=by)
+        try:
+            yield f"{table}: {SUBNETS['a']} by {by}: {NETWORK} is production's"
+        finally:
+            ec2.delete_route(**there)
+
     def ways_out(self) -> set[tuple[int, str, str]]:
         """Port, protocol and destination that the machines may reach."""
         (group,) = self.lab.cloud.ec2.describe_security_groups(
@@ -141,19 +156,9 @@ def made(lab: AwsLab, folder: Path, closing: ExitStack) -> CloneLab:
 
 
 def test_a_route_to_production_is_refused_before_anything_is_made(clone: CloneLab):
-    ec2 = clone.lab.cloud.ec2
-    peering = ec2.create_vpc_peering_connection(VpcId=clone.vpc, PeerVpcId=clone.lab.vpc)
-    by = peering["VpcPeeringConnection"]["VpcPeeringConnectionId"]
-    # Not the table of the clone's own subnet: what goes to a NAT gateway takes the gateway's.
-    table = ec2.create_route_table(VpcId=clone.vpc)["RouteTable"]["RouteTableId"]
-    there = {"RouteTableId": table, "DestinationCidrBlock": str(SUBNETS["a"])}
-    ec2.create_route(**there, VpcPeeringConnectionId=by)
-    try:
-        with pytest.raises(RefusedError, match="has a route to production") as caught:
-            clone.platform.apply([clone.spec()])
-    finally:
-        ec2.delete_route(**there)
-    assert caught.value.details == (f"{table}: {SUBNETS['a']} by {by}: {NETWORK} is production's",)
+    with clone.peering() as words, pytest.raises(RefusedError, match="a route to") as caught:
+        clone.platform.apply([clone.spec()])
+    assert caught.value.details == (words,)
     assert clone.lab.leftovers() == []
 
 
@@ -168,7 +173,7 @@ def test_a_way_to_hypervisors_or_everywhere_is_one_too_and_one_to_operators_is_n
         there = {"RouteTableId": table, "DestinationCidrBlock": cidr}
         ec2.create_route(**there, TransitGatewayId=gateway)
         try:
-            clone.platform.check()
+            clone.platform.pending([clone.spec()])
         except RefusedError as error:
             return tuple(error.details)
         finally:
@@ -215,6 +220,10 @@ def test_its_role_is_its_own_and_may_move_its_own_address_alone(clone: CloneLab)
     }
 
 
-def test_nothing_of_it_is_left(clone: CloneLab):
-    clone.platform.apply([])
+def test_nothing_of_it_is_left_though_its_fence_is_broken(clone: CloneLab):
+    with clone.peering() as words:
+        with pytest.raises(RefusedError) as caught:
+            clone.platform.pending([clone.spec()])
+        assert caught.value.details == (words,)
+        clone.platform.apply([])
     assert clone.lab.leftovers() == []

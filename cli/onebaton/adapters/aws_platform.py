@@ -121,12 +121,9 @@ class AwsPlatform:
 
         :raises UnavailableError: if something is missing.
         :raises ConfigError: if a subnet is another one.
-        :raises RefusedError: if a clone's VPC has a route to production.
         """
         self._terraform.check()
         self._sight.check_subnets()
-        if self._fence is not None:
-            self._sight.check_routes(self._fence)
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes of this cluster, ordered by name, as they are and not as recorded.
@@ -295,8 +292,13 @@ class AwsPlatform:
         return self._prepared.identities() if there else ()
 
     def _checked_difference(self, wanted: Sequence[NodeSpec]) -> tuple[Inventory, Difference]:
-        """What is to be done, after everything that could stand in its way was looked at."""
+        """What is to be done, after everything that could stand in its way was looked at.
+
+        What takes a clone away is never in the way of its fence.
+        """
         subnets = self._subnet_ids(wanted)
+        if self._fence is not None and wanted:
+            self._sight.check_routes(self._fence)
         inventory = self._sight.inventory(self._records())
         todo = difference(inventory, wanted, subnets)
         self._require_images(

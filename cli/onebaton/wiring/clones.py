@@ -91,7 +91,6 @@ def check_clone(options: Options, name: str) -> CloneView:
                 f"the clone {name} was not made to its end",
                 resolution=f"Go on with it: {again(production, name)}",
             )
-        copy.platform.check()
         making = making_of(production, copy, name)
         before = remembered(copy.local / PRODUCTION_FILE)
         making.check(before, front_ends(production, world_of(production, living=False)))
