@@ -72,7 +72,7 @@ def test_a_half_done_swap_that_is_given_up(swapping: Trial):
         swapping.served()
         # The image that it began with, which the zone was kept from being rolled to.
         take_back_withdrawn(swapping.lab)
-        swapping.lab.onebaton("abort", "--yes")
+        swapping.abort_ends()
     swapping.want_another_image()
     replace(swapping, generation=swapping.target).require_unchanged(writes, containers)
     assert (swapping.lab.servers(), ids(swapping)) == (servers, before)

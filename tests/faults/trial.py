@@ -301,10 +301,16 @@ class Trial:
 
     # The command
 
-    @contextlib.contextmanager
-    def rollout(self, *, env: dict[str, str] | None = None) -> Iterator[Command]:
+    def rollout(
+        self, *, env: dict[str, str] | None = None
+    ) -> contextlib.AbstractContextManager[Command]:
         """A rollout under way; it is gone when the block is left."""
-        command = Command(self.lab, "rollout", env=env)
+        return self.command("rollout", env=env)
+
+    @contextlib.contextmanager
+    def command(self, *words: str, env: dict[str, str] | None = None) -> Iterator[Command]:
+        """A command under way; it is gone when the block is left."""
+        command = Command(self.lab, *words, env=env)
         try:
             yield command
         finally:
@@ -325,11 +331,18 @@ class Trial:
         On a machine that has too much to do a server may miss heartbeats: a run that stops for
         it says so, and is repeated once the zone is served, as its message asks for.
         """
+        return self._ends("rollout")
+
+    def abort_ends(self) -> Outcome:
+        """Give a rollout up, to its good end; stopped for an overloaded machine as above."""
+        return self._ends("abort", "--yes")
+
+    def _ends(self, *words: str) -> Outcome:
         for _ in range(MOST_RUNS):
-            with self.rollout() as command:
+            with self.command(*words) as command:
                 outcome = command.finish()
             if outcome.status == OK:
-                outcome.show("rollout, gone on with")
+                outcome.show(f"{words[0]}, gone on with")
                 return outcome
             self._again_after(outcome)
         raise AssertionError(f"not done after {MOST_RUNS} runs:\n{outcome.err}")

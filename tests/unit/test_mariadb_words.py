@@ -22,8 +22,10 @@ def test_the_statement_that_failed_is_not_shown():
 def test_a_full_disk_is_named():
     by_number = harmless(FAILED.format(number=1114, words="The table is full"))
     by_words = harmless(FAILED.format(number=1005, words='(errno: 28 "No space left on device")'))
+    by_innodb = harmless(FAILED.format(number=1005, words='(errno: 135 "No more room in record")'))
     assert by_number == ["some warning", "ERROR 1114 (HY000) at line 189", "its disk is full"]
     assert by_words == ["some warning", "ERROR 1005 (HY000) at line 189", "its disk is full"]
+    assert by_innodb == by_words
 
 
 def test_a_statement_without_an_error_behind_it_is_not_shown_either():

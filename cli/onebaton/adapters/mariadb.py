@@ -49,9 +49,10 @@ _ERROR = re.compile(r"ERROR (?P<number>\d+) \((?P<state>\w+)\)(?: at line (?P<li
 _NO_SERVER = frozenset({2002, 2003, 2006, 2013})
 #: How the client begins to quote a statement that failed.
 _STATEMENT = re.compile(r"^-{14}$", re.MULTILINE)
-#: Server errors that say so by their number; others, as 1005, name the system's reason.
+#: Server errors that say so by their number; others, as 1005, name a reason: the system's, or
+#: InnoDB's own where it cannot make a table (seen with MariaDB 10.11 on a full file system).
 _DISK_FULL = frozenset({1021, 1114})
-_NO_SPACE = "No space left on device"
+_NO_SPACE = re.compile(r"No space left on device|errno: 135\b")
 
 Rows = list[tuple[str, ...]]
 
@@ -292,7 +293,7 @@ def harmless(stderr: str) -> list[str]:
     if found is None:
         return _STATEMENT.split(stderr)[0].strip().splitlines()[-3:]
     before = _STATEMENT.split(stderr[: found.start()])[0].strip().splitlines()[-3:]
-    full = int(found["number"]) in _DISK_FULL or _NO_SPACE in stderr
+    full = int(found["number"]) in _DISK_FULL or _NO_SPACE.search(stderr) is not None
     return [*before, found.group(), *(["its disk is full"] if full else [])]
 
 
