@@ -97,7 +97,7 @@ test-schedules: setup ## Simulated rollouts with faults falling on them (SEEDS=f
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 # The longest first, three at a time where most of the time is waited for machines. What measures
-# seconds is last, and alone.
+# seconds is last: one zone at a time, and beside it what hardly does anything but wait.
 ZONES = tests/e2e tests/faults tests/integration tests/contract tests/standin
 SLOWEST = --durations 15 --durations-min 20
 test: lint ## Lint, then all tests: unit, simulated, contract, integration, end to end
@@ -105,7 +105,7 @@ test: lint ## Lint, then all tests: unit, simulated, contract, integration, end 
 	@$(BIN)/pytest tests/unit tests/simulation -n 2 --no-loadscope-reorder
 	@$(BIN)/pytest $(ZONES) -m "not alone and (quick or not faults)" -n 3 --no-loadscope-reorder \
 	    $(SLOWEST)
-	@$(BIN)/pytest $(ZONES) -m alone $(SLOWEST)
+	@$(BIN)/pytest $(ZONES) -m alone -n 2 --no-loadscope-reorder $(SLOWEST)
 
 test-faults: setup ## Real faults in a zone of this machine, each healed and gone on from
 	@$(BIN)/pytest tests/faults --timeout 900

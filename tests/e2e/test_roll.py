@@ -81,7 +81,7 @@ class MostMachines:
         self.most = 0
 
     def _look(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(1.0):
             self.most = max(self.most, len(self._lab.containers()))
 
     def __enter__(self) -> "MostMachines":

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.e2e.conftest import NEW, OLD, wait_whole
+from tests.e2e.conftest import NEW, OLD, of_release, wait_whole
 from tests.e2e.lab import FOLLOWER, LEADER, Lab
 from tests.e2e.running import Outcome, Running, run, wait_until
 from tests.e2e.traffic import Traffic
@@ -177,7 +177,10 @@ class Trial:
         return not diverged(self.lab)
 
     def want_another_image(self) -> None:
-        """Leave that image of the new release in the catalogue that the zone does not run on."""
+        """Leave that image of the new release in the catalogue that the zone does not run on.
+
+        The second one is baked where it is needed.
+        """
         images, aside = take_back_withdrawn(self.lab)
         shown = run(
             ["podman", "container", "inspect", "--format",
@@ -185,9 +188,10 @@ class Trial:
              f"{self.lab.name}-{self.generation}1"],
         )  # fmt: skip
         runs_on = shown.out.strip()
-        for entry in images.glob("*.json"):
-            image = json.loads(entry.read_text())
-            if image["version"] == NEW and image["digest"] == runs_on:
+        if all(digest_of(entry) == runs_on for entry in of_release(images, NEW)):
+            self.lab.onebaton("bake", "--force")
+        for entry in of_release(images, NEW):
+            if digest_of(entry) == runs_on:
                 entry.rename(aside / entry.name)
 
     @contextlib.contextmanager
@@ -385,6 +389,11 @@ class Writes:
     def require_nothing_doubled(self) -> None:
         """No term had two leaders."""
         assert not self.leaders.rivals, f"two leaders in a term: {self.leaders.rivals}"
+
+
+def digest_of(entry: Path) -> str:
+    """What identifies the image of a catalogue's entry."""
+    return json.loads(entry.read_text())["digest"]
 
 
 def take_back_withdrawn(lab: Lab) -> tuple[Path, Path]:
