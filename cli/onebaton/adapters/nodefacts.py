@@ -48,7 +48,7 @@ def script(*, vip: str, database: str) -> str:
     return f"""{SQL_FUNCTION}
 {UNIT_FUNCTIONS}
 {DIGEST_FUNCTION}
-note() {{ local text=; [ ! -e "$2" ] || text=$(< "$2"); echo "$1=${{text//$'\n'/ }}"; }}
+note() {{ local text=; [ ! -e "$2" ] || text=$(< "$2"); echo "$1=${{text//$'\\n'/ }}"; }}
 systemctl show -p ActiveState,LoadState,UnitFileState "$unit"
 retired && echo retired=yes || echo retired=no
 [ -n "$(ip -o address show to {vip}/32)" ] && echo vip=yes || echo vip=no
@@ -56,7 +56,7 @@ echo "package=$(dpkg-query -W -f='${{db:Status-Status}} ${{Version}}' opennebula
 echo "secrets=$(secret_digest)"
 note parked {PARKED}
 note known {KNOWN_SERVERS}
-echo "config=$(awk 'toupper($0) ~ /^[ \t]*(FEDERATION|RAFT)[ \t]*=/ {{on=1}}
+echo "config=$(awk 'toupper($0) ~ /^[ \\t]*(FEDERATION|RAFT)[ \\t]*=/ {{on=1}}
   on {{print}} on && /\\]/ {{on=0}}' /etc/one/oned.conf 2>/dev/null | base64 -w 0 || true)"
 stores=/var/lib/one/datastores
 devices=($(stat -L -c %d "$stores" /var/lib/one 2>/dev/null || true))
@@ -67,12 +67,12 @@ said=$(sql << 'END'
 {_sql(database)}
 END
 )
-free=($(stat -f -c '%a %S' "${{said%%$'\n'*}}"))
+free=($(stat -f -c '%a %S' "${{said%%$'\\n'*}}"))
 echo "free=$(( free[0] * free[1] ))"
-echo "${{said#*$'\n'}}"
+echo "${{said#*$'\\n'}}"
 if [ -s {STAGE_FILE} ]; then
   note ahead {STAGE_FILE}
-  echo "warm=$(sql {warm} -e "{POSITION_SQL}" 2>/dev/null | tr '\t' ' ' || true)"
+  echo "warm=$(sql {warm} -e "{POSITION_SQL}" 2>/dev/null | tr '\\t' ' ' || true)"
 fi"""  # noqa: E501 - names are checked by the configuration
 
 
