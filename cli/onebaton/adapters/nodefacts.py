@@ -48,7 +48,11 @@ def script(*, vip: str, database: str) -> str:
     return f"""{SQL_FUNCTION}
 {UNIT_FUNCTIONS}
 {DIGEST_FUNCTION}
-note() {{ local text=; [ ! -e "$2" ] || text=$(< "$2"); echo "$1=${{text//$'\\n'/ }}"; }}
+note() {{
+  local text=
+  {{ [ ! -e "$2" ] || text=$(< "$2"); }} 2>/dev/null || text=
+  echo "$1=${{text//$'\\n'/ }}"
+}}
 systemctl show -p ActiveState,LoadState,UnitFileState "$unit"
 retired && echo retired=yes || echo retired=no
 [ -n "$(ip -o address show to {vip}/32)" ] && echo vip=yes || echo vip=no
