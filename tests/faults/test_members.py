@@ -119,8 +119,8 @@ def test_a_candidate_that_ignores_sigterm(zone: Trial):
 
 def test_a_new_member_removed_by_hand(zone: Trial):
     with zone.writes() as writes:
-        with zone.rollout() as command:
-            with command.frozen_at("done", f"join:{zone.node(2)}"):
+        with zone.rollout_reaching("done", f"join:{zone.node(2)}") as command:
+            with command.frozen():
                 remove_machine(zone.lab, zone.new(2))
             told(command.finish(), (FAILED, REFUSED, UNAVAILABLE, DEADLINE))
         zone.rollout_ends()

@@ -101,8 +101,8 @@ def test_a_new_node_that_fails_its_checksum(zone: Trial):
 def test_the_state_of_terraform_is_lost(zone: Trial):
     """Machines that live are taken over and not made anew: one may be a leader."""
     with zone.writes() as writes:
-        with zone.rollout() as command:
-            with command.frozen_at("done", f"join:{zone.node(1)}"):
+        with zone.rollout_reaching("done", f"join:{zone.node(1)}") as command:
+            with command.frozen():
                 pass
             command.signal(signal.SIGINT)
             assert command.finish().status == INTERRUPTED

@@ -55,10 +55,12 @@ def test_a_half_done_swap_that_is_given_up(swapping: Trial):
     servers, before = swapping.lab.servers(), ids(swapping)
     containers = swapping.lab.containers()
     with swapping.writes() as writes:
-        with swapping.rollout() as command:
-            joined = command.reached("done", "join:")
-            assert joined is not None
-            first = joined.step.removeprefix("join:")
+        with swapping.rollout_reaching("done", "join:") as command:
+            (first,) = (
+                one.step.removeprefix("join:")
+                for one in command.transitions()
+                if one.event == "done" and one.step.startswith("join:")
+            )
             wait_until(
                 "another machine to be exchanged",
                 lambda: any(

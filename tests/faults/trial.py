@@ -312,6 +312,21 @@ class Trial:
         return self.command("rollout", env=env)
 
     @contextlib.contextmanager
+    def rollout_reaching(self, event: str, step: str) -> Iterator[Command]:
+        """A rollout that came to a transition of a step whose id begins so.
+
+        It is repeated where a machine with too much to do stopped it before.
+        """
+        for _ in range(MOST_RUNS):
+            with self.rollout() as command:
+                if command.reached(event, step) is not None:
+                    yield command
+                    return
+                outcome = command.finish()
+            self._again_after(outcome)
+        raise AssertionError(f"no {step} within {MOST_RUNS} runs:\n{outcome.err}")
+
+    @contextlib.contextmanager
     def command(self, *words: str, env: dict[str, str] | None = None) -> Iterator[Command]:
         """A command under way; it is gone when the block is left."""
         command = Command(self.lab, *words, env=env)
