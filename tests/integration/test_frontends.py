@@ -205,7 +205,11 @@ def test_a_node_joins_while_the_zone_writes_and_nothing_is_lost(lab, one, two):
         assert lab.call(one, "one.zone.addserver", 0, server)[0]
         fe.configure(two, server_id=1, election_timeout_ms=5000, server_ids=[0, 1])
         fe.ship_log(one, two)
+        # Another machine had this address, and the leader has spoken to it.
+        another = f"{two.address} dev eth0 lladdr 02:00:00:00:00:01"
+        lab.sh(one, f"ip neighbour replace {another} nud reachable")
         fe.start(two, timeout_s=60)
+        assert "02:00:00:00:00:01" not in lab.sh(one, f"ip neighbour show {two.address}")
         wait_for(lambda: lab.raft(two)["STATE"] == 2, "the new node to follow")
         time.sleep(0.5)
         (here, ours), (there, theirs) = fe.checksums_at_equal_index(one, two)

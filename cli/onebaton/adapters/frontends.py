@@ -213,7 +213,7 @@ class SshFrontEnds:
         deadline = self._clock.monotonic() + timeout_s
         done = self._ssh.run(
             host,
-            nodeunit.start_script(),
+            nodeunit.start_script(host.address),
             timeout_s=SHORT_TIMEOUT_S,
             what="starting opennebula.service",
             check=False,
