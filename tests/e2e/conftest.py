@@ -54,6 +54,7 @@ def lab_of(
         for left in ("journal", "rehearsals", "reports"):
             shutil.rmtree(lab.folder / "state" / left, ignore_errors=True)
         lab.onebaton("destroy", "--yes", timeout_s=120)
+        forget_gone_images(lab)
         # A cancelled pipeline ends tests by SIGTERM: then, too, the machines go.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -147,6 +148,14 @@ def forget_older_images(lab: Lab, *, keep: int = 1) -> None:
         for older in of_release(images, release)[:-keep]:
             run(["podman", "image", "rm", json.loads(older.read_text())["name"]])
             older.unlink()
+
+
+def forget_gone_images(lab: Lab) -> None:
+    """Take those off the catalogue that another lab, or `make clean`, has removed since."""
+    for entry in (lab.folder / "state" / "images").glob("*.json"):
+        name = json.loads(entry.read_text())["name"]
+        if run(["podman", "image", "exists", name]).status != 0:
+            entry.unlink()
 
 
 @pytest.fixture
