@@ -237,6 +237,16 @@ class FrontEnds(Protocol):
         """
         ...
 
+    def unreached(self, source: Host, targets: Sequence[Host]) -> tuple[str, ...]:
+        """Try from one machine whether others answer it on the port of ``oned``.
+
+        A refusal is an answer: nothing need listen there yet. The machine makes its own address
+        known to its neighbours first: they may still send to another one that had it before.
+
+        :returns: names of those that say nothing.
+        """
+        ...
+
     def start(self, host: Host, *, timeout_s: float) -> None:
         """Unmask, enable and start ``opennebula.service``."""
         ...

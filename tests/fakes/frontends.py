@@ -275,6 +275,14 @@ class FakeFrontEnds:
     def set_password(self, host: Host, user: str, password: Secret) -> None:
         self._asked("set_password", host).secrets = f"{user}:{password.reveal()}"
 
+    def unreached(self, source: Host, targets: Sequence[Host]) -> tuple[str, ...]:
+        self._asked("unreached", source)
+        return tuple(target.name for target in targets if not self.reaches(source, target))
+
+    def reaches(self, source: Host, target: Host) -> bool:
+        """The target's machine is there and answers, with a refusal at least."""
+        return target.name in self.machines
+
     def start(self, host: Host, *, timeout_s: float) -> None:
         machine = self._asked("start", host)
         if machine.package_version is None:

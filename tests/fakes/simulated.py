@@ -226,6 +226,10 @@ class SimulatedCluster:
         """The network is a good one."""
         return True
 
+    def reaches(self, _one: str, _other: str) -> bool:
+        """A connection gets through, with all its packets sent again."""
+        return True
+
     def next_server_id(self, leader: Oned) -> int:
         """That of a server that was deleted may be given again."""
         return 1 + max(servers_in(leader.database), default=-1)

@@ -97,6 +97,10 @@ class SimulatedFrontEnds(FakeFrontEnds):
                 server_ids=server_ids,
             )
 
+    def reaches(self, source: Host, target: Host) -> bool:
+        there = super().reaches(source, target)
+        return there and self._cluster.reaches(source.name, target.name)
+
     def create_database(self, host: Host) -> None:
         with self._cluster.change(f"create_database {host.name}"):
             super().create_database(host)

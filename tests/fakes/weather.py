@@ -79,6 +79,9 @@ class StormyCluster(SimulatedCluster):
     def carries(self, one: str, other: str, late: Callable[[], object]) -> bool:
         return self.network.carries(one, other, self.raft.now, late)
 
+    def reaches(self, one: str, other: str) -> bool:
+        return self.network.passes(one, other) and self.network.passes(other, one)
+
     def asked_by_the_tool(self, at: str) -> Oned | None:
         oned = self.oned_at(at)
         if self.network.still and oned is None:

@@ -81,6 +81,21 @@ def black_hole(lab: Lab, address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def api_closed(lab: Lab, address: str, other: str) -> Iterator[None]:
+    """A firewall that lets everything through but another server's words to ``oned``."""
+    rules = [
+        f"add table {TABLE}",
+        f"add chain {TABLE} input {{ type filter hook input priority -200; }}",
+        f"add rule {TABLE} input ip saddr {other} tcp dport {API_PORT} drop",
+    ]
+    _filter(lab, address, rules)
+    try:
+        yield
+    finally:
+        lab.ssh(address, f"nft delete table {TABLE}")
+
+
+@contextlib.contextmanager
 def ssh_black_holed(lab: Lab, address: str) -> Iterator[None]:
     """A node that nobody can look into or do anything to; its server goes on as before."""
     node = container_at(lab, address)

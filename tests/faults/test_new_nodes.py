@@ -11,6 +11,7 @@ from tests.e2e.running import run
 from tests.faults.faults import (
     HANGING_BOOT,
     NO_MARIADB,
+    api_closed,
     change_row,
     change_secret,
     disk_full,
@@ -79,6 +80,20 @@ def test_a_new_node_with_another_secret(zone: Trial):
             with command.frozen_at("started", f"join:{zone.node(1)}"):
                 change_secret(zone.lab, zone.new(1))
             told(command.finish(), FAILED, "secrets", zone.node(1), "seeds the node anew")
+        assert len(zone.lab.servers()) == zone.lab.size
+        zone.rollout_ends()
+    zone.require_end(writes)
+
+
+def test_a_new_node_that_the_leader_does_not_reach(zone: Trial):
+    """Started all the same, it would stand for election and topple the leader."""
+    leader = zone.leader()
+    with zone.writes() as writes:
+        with contextlib.ExitStack() as fault, zone.rollout() as command:
+            with command.frozen_at("started", f"join:{zone.node(1)}"):
+                fault.enter_context(api_closed(zone.lab, zone.new(1), leader))
+            told(command.finish(), FAILED, zone.node(1), "do not reach each other", "port 2633")
+            assert zone.leader() == leader
         assert len(zone.lab.servers()) == zone.lab.size
         zone.rollout_ends()
     zone.require_end(writes)

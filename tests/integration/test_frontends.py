@@ -243,6 +243,28 @@ def test_stop_with_a_mask_lasts_and_start_takes_it_back(lab, two):
     fe.start(two, timeout_s=60)
 
 
+def test_who_does_not_reach_whom_is_seen(lab, one, two):
+    fe = lab.frontends
+    gone = Host("gone", one.address.rsplit(".", 1)[0] + ".99")
+    assert fe.unreached(one, [two, gone]) == ("gone",)
+    lab.sh(
+        two,
+        "nft 'add table inet fault;"
+        " add chain inet fault input { type filter hook input priority 0; };"
+        f" add rule inet fault input ip saddr {one.address} tcp dport 2633 drop'",
+    )
+    assert fe.unreached(one, [two]) == (two.name,)
+    assert fe.unreached(two, [one]) == ()
+    lab.sh(two, "nft delete table inet fault")
+    # A machine that refuses is there, and one that had its address before is forgotten.
+    fe.stop(two, mask=False, timeout_s=60)
+    another = f"{two.address} dev eth0 lladdr 02:00:00:00:00:01"
+    lab.sh(one, f"ip neighbour replace {another} nud reachable")
+    assert fe.unreached(two, [one]) == ()
+    assert fe.unreached(one, [two]) == ()
+    fe.start(two, timeout_s=60)
+
+
 def test_the_web_services_of_a_node_start_with_its_oned(lab, two):
     unit = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
     names = ("opennebula-fireedge", "opennebula-sunstone")

@@ -16,7 +16,7 @@ from tests.fakes.worlds import wanted
 from tests.simulation.playing import play
 from tests.simulation.schedules import drawn
 
-from onebaton.errors import OnebatonError
+from onebaton.errors import OnebatonError, StepFailedError
 from onebaton.plan import roll
 from onebaton.plan.actions import Action, Retire, Swap
 from onebaton.plan.scene import Scene
@@ -54,6 +54,27 @@ def test_a_schedule_can_be_played_again() -> None:
     assert told[0] == told[1]
     assert len(told[0]) > 50
     assert drawn(7) == drawn(7) != drawn(8)
+
+
+@pytest.mark.parametrize("way", ["to it", "from it"])
+def test_a_new_server_that_the_leader_does_not_reach_is_not_started(way: str) -> None:
+    """It would stand for election, and the healthy leader would step down."""
+    goal = wanted(3)
+    cluster = running_zone(goal, made_by=lambda images: StormyCluster(images, random.Random(1)))
+    assert isinstance(cluster, StormyCluster)
+    leader, new = cluster.leader, "z-b2"
+    assert leader is not None
+    apart = (leader.machine, new) if way == "to it" else (new, leader.machine)
+    cluster.network.cut.add(apart)
+    with pytest.raises(StepFailedError, match=f"{leader.machine} and {new} do not reach"):
+        Tool(cluster, goal).roll()
+    assert new not in [server.name for server in cluster.servers.values()]
+    assert not cluster.machines[new].active
+    assert cluster.elections == []
+    cluster.network.mend()
+    Tool(cluster, goal).roll()
+    assert_rolled(cluster, goal)
+    assert len(cluster.elections) == 1
 
 
 def found_out(words: str) -> bool:

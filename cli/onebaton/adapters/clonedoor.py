@@ -13,7 +13,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from onebaton.adapters import clonecopy, cloneproof, clonescripts, clonetables, nodesecrets
+from onebaton.adapters import (
+    clonecopy,
+    cloneproof,
+    clonescripts,
+    clonetables,
+    nodesecrets,
+    reaching,
+)
 from onebaton.adapters.dbdump import SeedByPipes
 from onebaton.adapters.mariadb import NodeDatabase
 from onebaton.adapters.ssh import Ssh
@@ -23,6 +30,8 @@ from onebaton.model import Host
 from onebaton.ports import Reporter
 
 SHORT_TIMEOUT_S = 60.0
+#: Seconds that one place is given to answer.
+KNOCK_S = 2
 #: For knocking at many places, some at a time.
 KNOCK_TIMEOUT_S = 600.0
 #: What services beside ``oned`` log in with (source: ``UserPool.cc``).
@@ -125,13 +134,12 @@ class SshCloneDoor:
             return ()
         done = self._ssh.run(
             node,
-            clonescripts.KNOCK,
-            stdin="".join(f"{place.address} {place.port}\n" for place in places),
+            reaching.knock(KNOCK_S),
+            stdin=reaching.told((place.address, place.port) for place in places),
             timeout_s=KNOCK_TIMEOUT_S,
             what="trying to reach production",
         )
-        found = (line.split() for line in done.stdout.splitlines())
-        return tuple(sorted(Place(address, int(port)) for address, port in found))
+        return tuple(sorted(Place(*place) for place in reaching.answered(done.stdout)))
 
     def _files(self, ssh: Ssh, host: Host) -> list[tuple[str, bytes]]:
         """Files of ``.one`` and ``.ssh``, by their names below ``/var/lib/one``."""

@@ -2,14 +2,22 @@
 
 Rooms of this house: :mod:`nodefacts` (what a node says of itself), :mod:`seeding` with its two
 ways, :mod:`raftlog` (shipping the log), :mod:`tablesums` (parity), :mod:`nodesecrets`,
-:mod:`nodeconfig` with :mod:`onedconf` (its grammar), :mod:`nodeunit` (starting, stopping, cutting
-off).
+:mod:`nodeconfig` with :mod:`onedconf` (its grammar), :mod:`reaching`, :mod:`nodeunit` (starting,
+stopping, cutting off).
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from onebaton.adapters import nodeconfig, nodefacts, nodesecrets, nodeunit, raftlog, tablesums
+from onebaton.adapters import (
+    nodeconfig,
+    nodefacts,
+    nodesecrets,
+    nodeunit,
+    raftlog,
+    reaching,
+    tablesums,
+)
 from onebaton.adapters.mariadb import SQL_FUNCTION, NodeDatabase, SessionDatabase
 from onebaton.adapters.nodeconfig import Renderer, ZoneSettings
 from onebaton.adapters.process import ProgramError
@@ -30,6 +38,8 @@ FACTS_TIMEOUT_S = 20.0
 SHORT_TIMEOUT_S = 30.0
 #: For the few records that came while a server started.
 BENEATH_TIMEOUT_S = 60.0
+#: Seconds that another server's machine is given to answer a connection.
+KNOCK_S = 5
 #: How often a wait looks again, in seconds.
 LOOK_S = 0.5
 #: So much of a stop's time is kept for SIGKILL and what comes after.
@@ -203,6 +213,19 @@ class SshFrontEnds:
     def set_password(self, host: Host, user: str, password: Secret) -> None:
         """See ``FrontEnds.set_password``."""
         nodesecrets.write_auth(self._ssh, host, user, password)
+
+    def unreached(self, source: Host, targets: Sequence[Host]) -> tuple[str, ...]:
+        """See ``FrontEnds.unreached``."""
+        port = self._zone.port
+        done = self._ssh.run(
+            source,
+            f"{reaching.announce(source.address)}\n{reaching.knock(KNOCK_S)}",
+            stdin=reaching.told((target.address, port) for target in targets),
+            timeout_s=SHORT_TIMEOUT_S,
+            what="trying whether other servers answer",
+        )
+        found = {address for address, _ in reaching.answered(done.stdout)}
+        return tuple(target.name for target in targets if target.address not in found)
 
     def start(self, host: Host, *, timeout_s: float) -> None:
         """See ``FrontEnds.start``.

@@ -4,10 +4,10 @@ Everything here runs as root under bash with ``set -euo pipefail`` and may be re
 """
 
 import re
-import shlex
 from collections.abc import Collection
 
 from onebaton.adapters.mariadb import ONED_RUNS_FUNCTION
+from onebaton.adapters.reaching import announce
 
 UNIT = "opennebula.service"
 #: A script ends with this status when ``oned`` or the virtual IP would not go away.
@@ -121,18 +121,14 @@ require_gone"""
 def start_script(address: str) -> str:
     """Unmask, enable and start, without waiting; remember what this start will know.
 
-    Addresses are used again by the next machines, and for 15 s and more the others went on
-    sending to the hardware that had this one before (measured): a server that its leader does not
-    reach in the first seconds stands for election. So it makes itself known first.
+    A server that its leader does not reach in the first seconds stands for election: whoever
+    still sends to another machine that had this address learns of this one first.
 
     :param address: the machine's own.
     """
     return f"""{UNIT_FUNCTIONS}
 {END_FUNCTIONS}
-read -r _ device _ < <(ip -o -4 address show to {shlex.quote(address)} 2>/dev/null) || device=
-if [ -n "$device" ] && command -v arping >/dev/null; then
-  arping -q -c 3 -U -I "$device" {shlex.quote(address)} </dev/null >/dev/null 2>&1 &
-fi
+{announce(address)}
 [ "$(systemctl show -p LoadState --value "$unit")" != not-found ] || exit {NO_UNIT}
 unmask_unit
 systemctl enable --quiet "$unit"

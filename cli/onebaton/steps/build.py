@@ -164,6 +164,7 @@ class Builder:
             self.site,
             self._host(action.node, world),
             leader.server if leader is not None else None,
+            leader.host if leader is not None else None,
             self._host(action.source, world),
             listed.get(action.node),
             self._timeout_ms(steered=action.steered),
@@ -198,9 +199,16 @@ class Builder:
                 return ParkStep(action.id, site, host, action.server, leader)
             case Unpark():
                 host = self._host_of(action.server, world)
-                source = self._host(action.source, world)
-                is_ours = any(node.host == host for node in world.nodes)
-                return UnparkStep(action.id, site, host, action.server, leader, source, is_ours)
+                return UnparkStep(
+                    action.id,
+                    site,
+                    host,
+                    action.server,
+                    leader,
+                    self._host_of(leader, world),
+                    self._host(action.source, world),
+                    is_ours=any(node.host == host for node in world.nodes),
+                )
             case Swap():
                 host = self._host_of(action.server, world)
                 seen = {m.host for m in world.members if m.facts is not None}

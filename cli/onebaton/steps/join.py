@@ -11,6 +11,7 @@ from onebaton.steps.seeing import (
     expected_leader,
     require_parity,
     require_parity_brought,
+    require_reached,
     require_same_secrets,
     server_of,
     wait_caught_up,
@@ -32,6 +33,7 @@ class JoinStep:
 
     :param leader: the server expected to lead all through; ``None`` only while a zone that is
         being founded waits for this very member to have a quorum.
+    :param leading: the machine of that server.
     :param source: the machine whose database the log is shipped from, a follower's.
     :param listed: the server that the zone lists for it already, after a run that was killed.
     :param election_timeout_ms: low for the node that leadership is steered to.
@@ -42,6 +44,7 @@ class JoinStep:
     site: Site
     host: Host
     leader: Server | None
+    leading: Host | None
     source: Host
     listed: Server | None
     election_timeout_ms: int
@@ -126,6 +129,7 @@ class JoinStep:
                 self.site.frontends.forget_servers(host, known - ids)
 
     def _bring_level(self) -> None:
+        require_reached(self.site, self.leading or self.source, self.host)
         require_same_secrets(self.site, self.source, self.host)
         ship_until_level(self.site, self.source, self.host)
         require_parity_before_start(self.site, self.source, self.host)

@@ -9,6 +9,7 @@ from onebaton.steps.seeing import (
     against_stopping,
     expected_leader,
     require_parity,
+    require_reached,
     require_same_secrets,
     wait_caught_up,
     wait_leads_on,
@@ -62,6 +63,7 @@ class ParkStep:
 class UnparkStep:
     """Bring its database level, let the leader forget where it was, start it under its id.
 
+    :param leading: the leader's machine.
     :param source: another machine of the zone, whose log it is brought level from.
     :param is_ours: its machine is a node of ours, whose ``oned.conf`` we write.
     """
@@ -71,6 +73,7 @@ class UnparkStep:
     host: Host
     server: Server
     leader: Server
+    leading: Host
     source: Host
     is_ours: bool
 
@@ -91,6 +94,7 @@ class UnparkStep:
         site = self.site
         if site.frontends.facts(self.host).oned_active:
             return
+        require_reached(site, self.leading, self.host)
         require_same_secrets(site, self.source, self.host)
         ship_until_level(site, self.source, self.host)
         require_parity_before_start(site, self.source, self.host)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 
-from onebaton.errors import OnebatonError, RefusedError, StepFailedError
+from onebaton.errors import DeadlineError, OnebatonError, RefusedError, StepFailedError
 from onebaton.model import FrontEndFacts, Host, LogPosition, RaftState, RaftStatus, Server, World
 from onebaton.steps.site import Site
 from onebaton.steps.step import Check, blocked
@@ -26,6 +26,37 @@ def expected_leader(site: Site, leader: Server) -> RaftStatus:
             resolution="Run the same command again: it plans anew from what it sees.",
         )
     return status
+
+
+def require_reached(site: Site, leader: Host, host: Host) -> None:
+    """See that the machines of the leader and of a server reach each other, before it starts.
+
+    A server that its leader does not reach stands for election, again and again, and topples it.
+
+    :raises StepFailedError: if one does not reach the other in time.
+    """
+
+    def look() -> bool | str:
+        # The newer one first: with that it makes itself known.
+        for one, other in ((host, leader), (leader, host)):
+            if site.frontends.unreached(one, [other]):
+                return f"{other.name} does not answer {one.name} on port {site.port}"
+        return True
+
+    try:
+        site.wait_for(
+            f"{leader.name} and {host.name} to reach each other",
+            look,
+            timeout_s=site.timeouts.election_s,
+        )
+    except DeadlineError as error:
+        raise StepFailedError(
+            f"{leader.name} and {host.name} do not reach each other; {host.name} would stand for "
+            "election against a healthy leader, and was not started",
+            details=error.details,
+            resolution=f"Let the servers of the zone reach each other's port {site.port} "
+            "(firewalls, security groups, routes), then run the same command again.",
+        ) from error
 
 
 def against_stopping(site: Site, leader: Server, server: Server) -> Check | None:
