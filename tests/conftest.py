@@ -2,12 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from tests.integration.aws_calls import RECORDED
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from onebaton.errors import OnebatonError
 
 
 class ByPlace(LoadScopeScheduling):
@@ -22,6 +25,19 @@ class ByPlace(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
     """How tests are dealt out where several processes run them."""
     return ByPlace(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """An error of ours is more than its message."""
+    report = yield
+    error = call.excinfo.value if call.excinfo is not None else None
+    if isinstance(error, OnebatonError):
+        told = [error.message, *error.details, error.resolution or ""]
+        report.sections.append(("What the error tells", "\n".join(told)))
+    return report
 
 
 @pytest.fixture(scope="session")

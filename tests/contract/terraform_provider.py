@@ -23,9 +23,6 @@ DEPTH = 2
 PROVIDER = Path("registry.terraform.io") / "hashicorp" / "aws"
 #: What was downloaded once is not downloaded for each module.
 CACHE = ROOT / ".cache" / "terraform-plugins"
-PROBE = (
-    'terraform { required_providers { aws = { source = "hashicorp/aws", version = "~> 5.100" } } }'
-)
 
 
 @dataclass(frozen=True)
