@@ -15,7 +15,7 @@ import requests
 from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from tests.integration.aws_calls import OURS, recording
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -79,6 +79,16 @@ class ObjectStore:
         )
 
 
+class InOnePiece(WSGIRequestHandler):
+    """Sends headers and body together.
+
+    Sent one after the other, Terraform's provider at times hung up between them, on a machine with
+    much to do, and asked for the same thing again, which was there already (seen in the packets).
+    """
+
+    wbufsize = 64 << 10
+
+
 @contextlib.contextmanager
 def serving(record: Path | None = None, *, host: str = "127.0.0.1") -> Iterator[ObjectStore]:
     """Serve an empty bucket until the block is left.
@@ -101,7 +111,7 @@ def serving(record: Path | None = None, *, host: str = "127.0.0.1") -> Iterator[
 
     actions: list[str] = []
     app_told = recording(weather, actions, record)
-    server = make_server(host, 0, app_told, threaded=True)
+    server = make_server(host, 0, app_told, threaded=True, request_handler=InOnePiece)
     store = ObjectStore(f"http://{host}:{server.server_port}")
     store.actions = actions
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
