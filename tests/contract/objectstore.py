@@ -88,6 +88,15 @@ class InOnePiece(WSGIRequestHandler):
 
     wbufsize = 64 << 10
 
+    def handle_expect_100(self) -> bool:
+        go_on = super().handle_expect_100()
+        self.wfile.flush()
+        return go_on
+
+    def finish(self) -> None:
+        with contextlib.suppress(ConnectionError):  # whoever asked may be gone
+            super().finish()
+
 
 @contextlib.contextmanager
 def serving(record: Path | None = None, *, host: str = "127.0.0.1") -> Iterator[ObjectStore]:
