@@ -110,11 +110,13 @@ def require_every(steps: dict[str, int], killed_at: list[Transition]) -> None:
     """Each step was begun, and its run killed; and again at its end.
 
     The rest of a restart that was killed may be a join. A step may fail on a machine that has too
-    much to do, and be found done by the next run.
+    much to do, and be found done by the next run; so is a hand-over whose order reached the leader
+    before its run was dead.
     """
     assert kinds(killed_at, "started") == steps
     ended = kinds(killed_at, "done", "failed")
-    assert {"refresh": 1, **ended} == steps
+    found_done = {name: steps[name] for name in ("refresh", "hand-over") if name in steps}
+    assert found_done | ended == steps
 
 
 def test_a_roll_killed_at_every_transition(zone: Trial):

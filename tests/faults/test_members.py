@@ -37,7 +37,13 @@ def test_a_new_server_cut_off_in_its_join(zone: Trial):
     old = zone.lab.addresses(zone.generation)
     with zone.writes() as writes:
         with contextlib.ExitStack() as fault, zone.rollout() as command:
-            with command.frozen_at("started", f"join:{zone.node(1)}"):
+            wait_until(
+                "the new server to be listed",
+                lambda: len(zone.lab.servers()) > zone.lab.size,
+                timeout_s=120,
+                interval_s=0.1,
+            )
+            with command.frozen():
                 fault.enter_context(partition(zone.lab, zone.new(1), *old))
             told(command.finish(), DEADLINE, f"{zone.node(1)} to catch up")
             assert zone.lab.leader() in old
